@@ -1,0 +1,1 @@
+"""Token ids <-> text, over the `tokenizers` library. Written below."""
