@@ -19,6 +19,8 @@ _FIRST_MULTILINGUAL_VOCAB_SIZE = 51865
 class WhisperConfig:
     """Every architecture number of a Whisper model; the defaults are transformers 5.4.0's.
 
+    `scale_embedding` is read and kept but, as in transformers, has no effect on the model.
+
     Widths and counts are whole numbers of at least one; `d_model` must divide evenly into the heads of both
     stacks. Keys this class does not know are kept in `extra`, so that nothing in a `config.json` is lost.
     Raises ValueError that names the field when a value is impossible.

@@ -1,0 +1,87 @@
+"""tympan: Whisper, the speech recogniser, as a library and a program.
+
+    import tympan
+    whisper = tympan.load_model("base")
+    transcript = whisper.transcribe("talk.mp3")
+    tympan.write(transcript, "talk.srt")
+
+Names are looked up when they are first used, so that `import tympan` is quick and loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from tympan.version import __version__
+
+if TYPE_CHECKING:
+    from tympan.adapters.checkpoints.load import load_model
+    from tympan.config import WhisperConfig
+    from tympan.errors import (
+        AudioError,
+        AudioWarning,
+        CheckpointError,
+        InputError,
+        MissingExtra,
+        OptionError,
+        TympanError,
+        TympanWarning,
+    )
+    from tympan.results import Segment, Transcript, Word
+    from tympan.transcription.options import TranscribeOptions
+    from tympan.transcription.transcriber import Transcriber
+    from tympan.writers import render, write
+
+_HOMES = {
+    "load_model": "tympan.adapters.checkpoints.load",
+    "WhisperConfig": "tympan.config",
+    "AudioError": "tympan.errors",
+    "AudioWarning": "tympan.errors",
+    "CheckpointError": "tympan.errors",
+    "InputError": "tympan.errors",
+    "MissingExtra": "tympan.errors",
+    "OptionError": "tympan.errors",
+    "TympanError": "tympan.errors",
+    "TympanWarning": "tympan.errors",
+    "Segment": "tympan.results",
+    "Transcript": "tympan.results",
+    "Word": "tympan.results",
+    "TranscribeOptions": "tympan.transcription.options",
+    "Transcriber": "tympan.transcription.transcriber",
+    "render": "tympan.writers",
+    "write": "tympan.writers",
+}
+
+__all__ = [
+    "AudioError",
+    "AudioWarning",
+    "CheckpointError",
+    "InputError",
+    "MissingExtra",
+    "OptionError",
+    "Segment",
+    "Transcriber",
+    "TranscribeOptions",
+    "Transcript",
+    "TympanError",
+    "TympanWarning",
+    "WhisperConfig",
+    "Word",
+    "__version__",
+    "load_model",
+    "render",
+    "write",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tympan' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

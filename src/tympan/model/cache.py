@@ -1,0 +1,95 @@
+"""What the decoder remembers between steps: a value that is passed in and handed back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class LayerKeysValues:
+    """Keys and values of one attention layer, each [N, H, C, K]."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass
+class SelfAttentionCache:
+    """Keys and values of all text positions so far, in buffers taken once and addressed by position.
+
+    `length` positions of every row are filled; the decoder writes behind them and moves `length` on.
+    """
+
+    layers: list[LayerKeysValues]
+    length: int = 0
+
+    @classmethod
+    def allocate(
+        cls, n_layers: int, shape: tuple[int, int, int, int], *, dtype: torch.dtype, device: torch.device
+    ) -> Self:
+        """An empty cache for `n_layers` layers of buffers `shape` = (N, H, C, K)."""
+
+        def buffer() -> Tensor:
+            return torch.empty(shape, dtype=dtype, device=device)
+
+        return cls([LayerKeysValues(buffer(), buffer()) for _ in range(n_layers)])
+
+    @property
+    def n_rows(self) -> int:
+        """N: rows held."""
+        return self.layers[0].keys.shape[0]
+
+    @property
+    def capacity(self) -> int:
+        """Text positions a row has room for."""
+        return self.layers[0].keys.shape[2]
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
+        """Store `keys` and `values` [N, H, T, K] behind the filled positions of `layer`.
+
+        Returns views of everything filled including them, [N, H, length + T, K]. `length` itself moves in
+        `advance`, once all layers have written.
+        """
+        end = self.length + keys.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"the cache has room for {self.capacity} positions, but {end} are needed")
+        stored = self.layers[layer]
+        stored.keys[:, :, self.length : end] = keys
+        stored.values[:, :, self.length : end] = values
+        return LayerKeysValues(stored.keys[:, :, :end], stored.values[:, :, :end])
+
+    def advance(self, n_positions: int) -> None:
+        """Count `n_positions` more positions as filled."""
+        self.length += n_positions
+
+    def select(self, rows: Tensor) -> SelfAttentionCache:
+        """A cache whose row i is row `rows[i]` (int64 [N']) of this one; room and length stay."""
+        return SelfAttentionCache(
+            [LayerKeysValues(self._gather(kv.keys, rows), self._gather(kv.values, rows)) for kv in self.layers],
+            self.length,
+        )
+
+    def _gather(self, buffer: Tensor, rows: Tensor) -> Tensor:
+        gathered = torch.empty((len(rows), *buffer.shape[1:]), dtype=buffer.dtype, device=buffer.device)
+        filled = buffer[:, :, : self.length]
+        gathered[:, :, : self.length] = filled.index_select(0, rows)
+        return gathered
+
+
+@dataclass(frozen=True)
+class CrossAttentionCache:
+    """Keys and values of the audio states, [B, H, S, K] per layer, computed once per window.
+
+    All G hypotheses of a window share its row: a decoding batch of N = B × G rows reads this cache of B.
+    """
+
+    layers: tuple[LayerKeysValues, ...]
+
+    @property
+    def n_windows(self) -> int:
+        """B: windows whose audio is held."""
+        return self.layers[0].keys.shape[0]

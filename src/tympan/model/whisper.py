@@ -1,0 +1,113 @@
+"""The whole model: encoder, decoder, and the output projection tied to the token embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tympan.config import WhisperConfig
+from tympan.errors import CheckpointError
+from tympan.model.audio_encoder import AudioEncoder
+from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
+from tympan.model.text_decoder import TextDecoder
+
+HEAD_NAME = "proj_out.weight"
+TIED_NAME = "model.decoder.embed_tokens.weight"
+
+
+class EncoderDecoder(nn.Module):
+    """The two stacks under the names that checkpoints give them."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.encoder = AudioEncoder(config)
+        self.decoder = TextDecoder(config)
+
+
+class Whisper(nn.Module):
+    """Whisper with Hugging Face's parameter names, those of `WhisperForConditionalGeneration`."""
+
+    def __init__(self, config: WhisperConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.model = EncoderDecoder(config)
+        self.proj_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.tie_weights()
+
+    @classmethod
+    def from_state(cls, config: WhisperConfig, state: Mapping[str, Tensor], dtype: torch.dtype) -> Whisper:
+        """The model whose parameters are `state`, converted to `dtype`, in evaluation mode.
+
+        `proj_out.weight` may be missing when it is tied. No parameter is initialised first, and none is held
+        twice. Raises CheckpointError that lists names missing or left over and shapes that do not fit.
+        """
+        with torch.device("meta"):
+            model = cls(config)
+        tensors = {name: tensor.to(dtype) for name, tensor in state.items()}
+        if config.tie_word_embeddings and TIED_NAME in tensors:
+            tensors[HEAD_NAME] = tensors[TIED_NAME]
+        _check_fit(model.state_dict(), tensors)
+        model.load_state_dict(tensors, strict=True, assign=True)
+        model.tie_weights()
+        return model.requires_grad_(False).eval()
+
+    def tie_weights(self) -> None:
+        """Let the output projection share the token embedding, where the configuration says so."""
+        if self.config.tie_word_embeddings:
+            self.proj_out.weight = self.model.decoder.embed_tokens.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.proj_out.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that features and audio states have."""
+        return self.model.encoder.conv1.weight.dtype
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Audio states [B, S, D] of log-mel `features` [B, M, W] of any float type and device."""
+        states: Tensor = self.model.encoder(features.to(device=self.device, dtype=self.dtype))
+        return states
+
+    def listen(self, audio_states: Tensor) -> CrossAttentionCache:
+        """What the decoder's layers need to know of `audio_states` [B, S, D], computed once per window."""
+        return self.model.decoder.listen(audio_states)
+
+    def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
+        """An empty text cache for `n_rows` rows; see `TextDecoder.allocate_cache`."""
+        return self.model.decoder.allocate_cache(n_rows, capacity)
+
+    def hidden(self, tokens: Tensor, text: SelfAttentionCache, audio: CrossAttentionCache) -> Tensor:
+        """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions."""
+        states: Tensor = self.model.decoder(tokens, text, audio)
+        return states
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits float32 [..., V] of decoder states [..., D]."""
+        logits: Tensor = self.proj_out(hidden)
+        return logits.float()
+
+    def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Logits float32 [B, T, V] of `tokens` int64 [B, T] given `features` [B, M, W], without a past."""
+        audio = self.listen(self.encode(features))
+        text = self.allocate_cache(tokens.shape[0], tokens.shape[1])
+        return self.project(self.hidden(tokens, text, audio))
+
+
+def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError unless names and shapes agree exactly."""
+    faults = [f"{name} is missing" for name in expected.keys() - given.keys()]
+    faults += [f"{name} is not Whisper's" for name in given.keys() - expected.keys()]
+    faults += [
+        f"{name} must be {tuple(expected[name].shape)}, but is {tuple(given[name].shape)}"
+        for name in expected.keys() & given.keys()
+        if expected[name].shape != given[name].shape
+    ]
+    if faults:
+        shown = "; ".join(sorted(faults)[:8])
+        more = f"; and {len(faults) - 8} more" if len(faults) > 8 else ""
+        raise CheckpointError(f"the weights do not fit the configuration: {shown}{more}")
