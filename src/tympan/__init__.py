@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tympan.version import __version__
 
 if TYPE_CHECKING:
-    from tympan.adapters.checkpoints.load import load_model
+    from tympan.adapters.load import load_model
     from tympan.config import WhisperConfig
     from tympan.errors import (
         AudioError,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tympan.writers import render, write
 
 _HOMES = {
-    "load_model": "tympan.adapters.checkpoints.load",
+    "load_model": "tympan.adapters.load",
     "WhisperConfig": "tympan.config",
     "AudioError": "tympan.errors",
     "AudioWarning": "tympan.errors",

@@ -124,18 +124,20 @@ class Tokenizer:
 
     def vocabulary(self, *, multilingual: bool) -> Vocabulary:
         """The ids that the search needs. Raises CheckpointError that names a special token not found."""
-        languages = {code: self._special_ids.get(f"<|{code}|>") for code in LANGUAGES} if multilingual else {}
+        start, translate = self._require("<|startoftranscript|>"), self._require("<|translate|>")
+        # Languages are known by their place, not their name: some files call Hebrew <|iw|>.
+        language_ids = range(start + 1, translate) if multilingual else range(0)
         return Vocabulary(
             end_of_text=self.end_of_text,
-            start_of_transcript=self._require("<|startoftranscript|>"),
-            translate=self._require("<|translate|>"),
+            start_of_transcript=start,
+            translate=translate,
             transcribe=self._require("<|transcribe|>"),
             start_of_prev=self._require("<|startofprev|>"),
             start_of_lm=self._require("<|startoflm|>"),
             no_speech=self._require("<|nospeech|>", "<|nocaptions|>"),
             no_timestamps=self._require("<|notimestamps|>"),
             timestamp_begin=self.timestamp_begin,
-            languages={code: token for code, token in languages.items() if token is not None},
+            languages=dict(zip(LANGUAGES, language_ids, strict=False)),
             blanks=tuple(self.encode(" ")),
             non_speech=self._non_speech_tokens(),
         )

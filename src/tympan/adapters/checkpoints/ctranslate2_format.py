@@ -1,0 +1,158 @@
+"""The bytes of a CTranslate2 `model.bin`: an index of named variables, and each variable as a tensor.
+
+All numbers are little-endian. A string is its length with the final NUL (uint16), the characters, the NUL.
+
+    uint32 binary version      string specification, uint32 its revision
+    uint32 n variables, each:  string name, uint8 rank, uint32 × rank shape, uint8 dtype, uint32 n bytes, data
+    uint32 n aliases, each:    string alias, string name of the variable it stands for
+
+The data is not aligned to its item size, so it cannot be mapped into memory and used in place: each variable
+is read into memory of its own, straight from the file, and that is the only copy.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from tympan.adapters.checkpoints.files import JoinedReader
+from tympan.adapters.checkpoints.parameters import Shape
+from tympan.errors import CheckpointError
+
+BINARY_VERSIONS = (5, 6)
+"""Versions of equal layout that hold Whispers; CTranslate2 4.8.5 reads both alike."""
+
+_DTYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)
+_HIGHEST_RANK = 3
+_MOST_ENTRIES = 100_000  # the largest Whisper has about 1,300 variables
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Where one variable lies in the file, and what it is. Rank 0 is a single number."""
+
+    name: str
+    dtype: torch.dtype
+    shape: Shape
+    start: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a file holds: variables by name, in the order they lie in, and other names for some of them."""
+
+    specification: str
+    revision: int
+    variables: dict[str, Variable]
+    aliases: dict[str, str]
+
+
+def read_index(reader: JoinedReader) -> Index:
+    """The index of the whole file, without its data.
+
+    Every length is checked against the file before it is believed. Raises CheckpointError that names the file
+    and the fault.
+    """
+    cursor = _Cursor(reader)
+    version = cursor.number("I")
+    if version not in BINARY_VERSIONS:
+        raise CheckpointError(
+            f"{reader} is not a CTranslate2 model of binary version {' or '.join(map(str, BINARY_VERSIONS))} "
+            f"(it begins with {version}); convert the model again with a current CTranslate2"
+        )
+    specification, revision = cursor.text(), cursor.number("I")
+    variables: dict[str, Variable] = {}
+    for _ in range(cursor.count("variables")):
+        variable = _read_header(cursor)
+        if variable.name in variables:
+            raise CheckpointError(f"{reader}: the variable {variable.name!r} is there twice")
+        variables[variable.name] = variable
+    aliases = dict(_read_aliases(cursor, variables))
+    if cursor.position != reader.n_bytes:
+        raise CheckpointError(f"{reader}: {reader.n_bytes - cursor.position} bytes too many at the end")
+    return Index(specification, revision, variables, aliases)
+
+
+def read_tensor(reader: JoinedReader, variable: Variable, *, in_passing: bool = False) -> torch.Tensor:
+    """The variable as a tensor of its own memory, dtype and shape as stored.
+
+    `in_passing` leaves the reader's hash alone, so that variables may be read out of order.
+    """
+    raw = torch.empty(variable.n_bytes, dtype=torch.uint8)
+    if in_passing:
+        raw.copy_(torch.frombuffer(reader.peek(variable.start, variable.n_bytes), dtype=torch.uint8))
+    else:
+        reader.read_into(variable.start, raw.numpy().data)
+    return raw.view(variable.dtype).reshape(variable.shape)
+
+
+def _read_header(cursor: _Cursor) -> Variable:
+    name, rank = cursor.text(), cursor.number("B")
+    where = f"{cursor.reader}: the variable {name!r}"
+    if rank > _HIGHEST_RANK:
+        raise CheckpointError(f"{where} has {rank} dimensions; a Whisper's have {_HIGHEST_RANK} at most")
+    shape = tuple(cursor.number("I") for _ in range(rank))
+    dtype_id, n_bytes = cursor.number("B"), cursor.number("I")
+    if dtype_id >= len(_DTYPES):
+        raise CheckpointError(f"{where} is of the unknown dtype {dtype_id}")
+    dtype = _DTYPES[dtype_id]
+    if n_bytes == 0 or n_bytes != math.prod(shape) * dtype.itemsize:
+        raise CheckpointError(f"{where} of shape {shape} and {dtype} cannot have {n_bytes} bytes")
+    return Variable(name, dtype, shape, cursor.skip(n_bytes), n_bytes)
+
+
+def _read_aliases(cursor: _Cursor, variables: dict[str, Variable]) -> Iterator[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    for _ in range(cursor.count("aliases")):
+        alias, target = cursor.text(), cursor.text()
+        target = seen.get(target, target)
+        if alias in variables or alias in seen or target not in variables:
+            raise CheckpointError(f"{cursor.reader}: the alias {alias!r} of {target!r} makes no sense")
+        seen[alias] = target
+    yield from seen.items()
+
+
+class _Cursor:
+    """A place in the file that moves on with what it reads."""
+
+    def __init__(self, reader: JoinedReader) -> None:
+        self.reader = reader
+        self.position = 0
+
+    def skip(self, n_bytes: int) -> int:
+        """Move on and return where the skipped bytes start."""
+        if n_bytes > self.reader.n_bytes - self.position:
+            raise CheckpointError(
+                f"{self.reader} is cut short: {n_bytes} bytes are announced at {self.position}, "
+                f"but it ends at {self.reader.n_bytes}"
+            )
+        start, self.position = self.position, self.position + n_bytes
+        return start
+
+    def number(self, kind: str) -> int:
+        """The number here, of a type as in `struct`."""
+        n_bytes = struct.calcsize(f"<{kind}")
+        value: int = struct.unpack(f"<{kind}", self.reader.peek(self.skip(n_bytes), n_bytes))[0]
+        return value
+
+    def count(self, what: str) -> int:
+        """The number of entries that follow."""
+        n_entries = self.number("I")
+        if n_entries > _MOST_ENTRIES:
+            raise CheckpointError(f"{self.reader} announces {n_entries} {what}, more than any Whisper has")
+        return n_entries
+
+    def text(self) -> str:
+        """The string here."""
+        n_bytes = self.number("H")
+        raw = self.reader.peek(self.skip(n_bytes), n_bytes)
+        if not raw.endswith(b"\0") or not raw[:-1].isascii():
+            raise CheckpointError(
+                f"{self.reader}: expected a name at {self.position - n_bytes}, but got other bytes"
+            )
+        return raw[:-1].decode("ascii")

@@ -1,0 +1,190 @@
+"""The Hub: what its cache on this machine holds, and downloads into that cache.
+
+`huggingface_hub` is imported where it is used, for it is slow to import and most loads do not need it. The
+environment (`HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`) is read at each call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, shard_names
+from tympan.adapters.checkpoints.layout import CTRANSLATE2_WEIGHTS, check_complete
+from tympan.errors import CheckpointError
+
+_DEFAULT_REVISION = "main"
+_TRUE_WORDS = ("1", "on", "yes", "true")
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model on the Hub: `owner/name`, revision (branch, tag or commit), token, cache folder."""
+
+    repo_id: str
+    revision: str | None = None
+    token: str | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache: as given, or as the environment says, or the library's usual place."""
+        return Path(self.cache_dir) if self.cache_dir is not None else _usual_cache()
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids the network (`HF_HUB_OFFLINE`, as well as `TRANSFORMERS_OFFLINE`)."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.strip().lower() in _TRUE_WORDS
+
+
+def find_cached(model: HubModel) -> FileSet:
+    """The files of `model` in the cache, without any network.
+
+    A branch means the commit it pointed to when it was last downloaded. Raises CheckpointError when the model
+    is not there, or there in part.
+    """
+    if not (model.cache / f"models--{model.repo_id.replace('/', '--')}").is_dir():
+        raise CheckpointError("not there")
+    from huggingface_hub import try_to_load_from_cache
+
+    with _faults_named(model):
+        config = try_to_load_from_cache(
+            model.repo_id, "config.json", cache_dir=model.cache, revision=model.revision
+        )
+    if not isinstance(config, str):
+        raise CheckpointError(
+            "no config.json there" + (f" at revision {model.revision}" if model.revision else "")
+        )
+    files = FileSet.of_folder(Path(config).parent)
+    check_complete(files)
+    return files
+
+
+def download(model: HubModel) -> FileSet:
+    """The files of `model`, fetched into the cache as far as they are not there yet.
+
+    Only what a Whisper needs is fetched: configuration, tokenizer, and the weights once (safetensors before
+    `.bin`). All files are of one commit. Raises CheckpointError that says why the model cannot be had.
+    """
+    revision = model.revision or _DEFAULT_REVISION
+    _call(model, revision)
+    config = _fetch(model, "config.json", revision)
+    if config is None:
+        raise CheckpointError(f"{model.repo_id} has no config.json")
+    commit = config.parent.name
+
+    def fetch(name: str) -> Path | None:
+        return _fetch(model, name, commit)
+
+    for name in ("generation_config.json", "preprocessor_config.json"):
+        fetch(name)
+    if fetch("tokenizer.json") is None:
+        for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+            fetch(name)
+    _fetch_weights(StoredFile((config,)), fetch)
+    files = FileSet.of_folder(config.parent)
+    check_complete(files)
+    return files
+
+
+def _call(model: HubModel, revision: str) -> None:
+    """Raise CheckpointError at once when nobody answers, where a download would try for half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with _faults_named(model), suppress(HfHubHTTPError):  # an answer: the download will see to it
+        url = hf_hub_url(model.repo_id, "config.json", revision=revision, endpoint=_endpoint())
+        get_hf_file_metadata(url, token=model.token)
+
+
+def _fetch_weights(config: StoredFile, fetch: Callable[[str], Path | None]) -> None:
+    """Fetch the weights, and stop at the first kind that is there."""
+    is_huggingface = "model_type" in config.read_json()
+    kinds = [*WEIGHT_FILES, CTRANSLATE2_WEIGHTS] if is_huggingface else [CTRANSLATE2_WEIGHTS, *WEIGHT_FILES]
+    for name in kinds:
+        found = fetch(name)
+        if found is None:
+            continue
+        if name.endswith(".index.json"):
+            for shard in shard_names(StoredFile((found,))):
+                fetch(shard)
+        return
+
+
+def _fetch(model: HubModel, name: str, revision: str) -> Path | None:
+    """One file of the repository in the cache, or None when the repository does not have it."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with _faults_named(model):
+        try:
+            path = hf_hub_download(
+                model.repo_id,
+                name,
+                revision=revision,
+                token=model.token,
+                cache_dir=model.cache,
+                endpoint=_endpoint(),
+                library_name="tympan",
+            )
+        except LocalEntryNotFoundError:  # the network failed, and the cache does not have the file
+            raise
+        except EntryNotFoundError:
+            return None
+    return Path(path)
+
+
+@contextmanager
+def _faults_named(model: HubModel) -> Iterator[None]:
+    """Turn whatever the library raises into a CheckpointError that says so in a few words."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as fault:
+        raise CheckpointError(
+            f"{model.repo_id} asks for consent first: accept its terms and pass a token"
+        ) from fault
+    except errors.RepositoryNotFoundError as fault:
+        raise CheckpointError(
+            f"there is no {model.repo_id}, or it is private and the token is missing"
+        ) from fault
+    except errors.RevisionNotFoundError as fault:
+        raise CheckpointError(f"{model.repo_id} has no revision {model.revision}") from fault
+    except errors.LocalEntryNotFoundError as fault:
+        raise CheckpointError(f"no answer: {_root_cause(fault)}") from fault
+    except Exception as fault:  # whatever its HTTP client raises, which differs between versions
+        raise CheckpointError(f"{type(fault).__name__}: {_root_cause(fault)}") from fault
+
+
+def _root_cause(fault: BaseException) -> str:
+    while fault.__cause__ is not None:
+        fault = fault.__cause__
+    return (str(fault).splitlines() or [type(fault).__name__])[0]
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
+
+
+def endpoint_name() -> str:
+    """The Hub's address, for messages."""
+    from huggingface_hub.constants import ENDPOINT
+
+    return _endpoint() or ENDPOINT
+
+
+def _usual_cache() -> Path:
+    cache = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
+    if cache:
+        return Path(os.path.expandvars(cache)).expanduser()
+    home = os.environ.get("HF_HOME")
+    if home:
+        return Path(os.path.expandvars(home)).expanduser() / "hub"
+    general = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.path.expandvars(general)).expanduser() / "huggingface" / "hub"

