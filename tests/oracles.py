@@ -45,9 +45,10 @@ def openai_twin(whisper, model):
     for name, tensor in model.state_dict().items():
         if name == "proj_out.weight":
             continue
-        for ours, theirs in _OPENAI_NAMES:
-            name = name.replace(ours, theirs)
-        state[name] = tensor.float()
+        theirs = name
+        for our_part, their_part in _OPENAI_NAMES:
+            theirs = theirs.replace(our_part, their_part)
+        state[theirs] = tensor.float()
     missing, unexpected = twin.load_state_dict(state, strict=False)
     assert not unexpected
     assert not [name for name in missing if not name.endswith(("mask", "alignment_heads"))]

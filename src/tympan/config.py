@@ -49,16 +49,20 @@ class WhisperConfig:
                 raise ValueError(f"{name} must be a whole number of at least 1, but got {value!r}")
         for name in ("encoder_attention_heads", "decoder_attention_heads"):
             if self.d_model % getattr(self, name):
-                raise ValueError(f"{name}={getattr(self, name)} does not divide d_model={self.d_model} evenly")
+                raise ValueError(
+                    f"{name}={getattr(self, name)} does not divide d_model={self.d_model} evenly"
+                )
         if self.d_model % 2:
             raise ValueError(f"d_model must be even for the sine positions, but got {self.d_model}")
         if self.activation_function not in _ACTIVATIONS:
             known = ", ".join(_ACTIVATIONS)
-            raise ValueError(f"activation_function must be one of {known}, but got {self.activation_function!r}")
+            raise ValueError(
+                f"activation_function must be one of {known}, but got {self.activation_function!r}"
+            )
 
     @property
     def is_multilingual(self) -> bool:
-        """Whether the vocabulary holds language tokens that mean something (English-only models are smaller)."""
+        """Whether the model knows languages (the vocabulary of an English-only one is smaller)."""
         return self.vocab_size >= _FIRST_MULTILINGUAL_VOCAB_SIZE
 
     @classmethod

@@ -31,7 +31,7 @@ class CheckpointError(TympanError):
     """The weights cannot be used: not found, incomplete, damaged, or of an unknown format."""
 
 
-class MissingExtra(TympanError, ImportError):
+class MissingExtra(TympanError, ImportError):  # noqa: N818  (the name says what is missing)
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 

@@ -58,5 +58,7 @@ class Transcript:
     def to_dict(self) -> dict[str, Any]:
         """The transcript as plain dicts, lists, strings and numbers, ready for JSON."""
         record = asdict(self)
-        record["segments"] = [{**segment, "tokens": list(segment["tokens"])} for segment in record["segments"]]
+        record["segments"] = [
+            {**segment, "tokens": list(segment["tokens"])} for segment in record["segments"]
+        ]
         return record

@@ -72,7 +72,9 @@ def test_a_recording_read_in_chunks_equals_the_whole(n_samples, chunk):
         n_frames = min(WINDOW_FRAMES, recording.n_frames - start)
         window = recording.window(start, n_frames)
         assert window.shape == (80, WINDOW_FRAMES)
-        torch.testing.assert_close(window[:, :n_frames], whole[:, start : start + n_frames], atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            window[:, :n_frames], whole[:, start : start + n_frames], atol=1e-6, rtol=0
+        )
         assert not window[:, n_frames:].any()
     torch.testing.assert_close(recording.opening(), whole[:, :WINDOW_FRAMES], atol=1e-6, rtol=0)
 

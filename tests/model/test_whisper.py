@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
-from oracles import random_state, transformers_twin
 
+from oracles import random_state, transformers_twin
 from tympan.config import WhisperConfig
 from tympan.errors import CheckpointError
 from tympan.model.whisper import Whisper
@@ -56,7 +58,9 @@ def random_whisper(values: dict, seed: int = 0) -> Whisper:
 def random_inputs(model: Whisper, n_windows: int = 3, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     config = model.config
-    features = torch.randn(n_windows, config.num_mel_bins, 2 * config.max_source_positions, generator=generator)
+    features = torch.randn(
+        n_windows, config.num_mel_bins, 2 * config.max_source_positions, generator=generator
+    )
     shape = (n_windows, config.max_target_positions - 2)
     return features, torch.randint(config.vocab_size, shape, generator=generator)
 
@@ -102,7 +106,7 @@ def test_cached_steps_equal_one_pass_and_hypotheses_share_their_window(cuts):
     borders = [0, *cuts, rows.shape[1]]
     pieces = [
         model.project(model.hidden(rows[:, start:end], text, audio))
-        for start, end in zip(borders, borders[1:], strict=False)
+        for start, end in itertools.pairwise(borders)
     ]
     expected = model(features, tokens).repeat_interleave(n_hypotheses, dim=0)
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected, atol=1e-5, rtol=0)
@@ -143,7 +147,10 @@ def test_loading_is_strict():
     for change, message in (
         (lambda s: s.pop("model.encoder.conv1.bias"), "conv1.bias is missing"),
         (lambda s: s.update(extra=torch.zeros(1)), "extra is not Whisper's"),
-        (lambda s: s.update({"model.decoder.layer_norm.bias": torch.zeros(3)}), r"must be \(34,\), but is \(3,\)"),
+        (
+            lambda s: s.update({"model.decoder.layer_norm.bias": torch.zeros(3)}),
+            r"must be \(34,\), but is \(3,\)",
+        ),
     ):
         broken = dict(state)
         change(broken)
@@ -171,4 +178,6 @@ def test_impossible_configurations_name_their_field(values, message):
 
 
 def test_unknown_keys_of_a_configuration_are_kept():
-    assert WhisperConfig.from_dict({"d_model": 96, "model_type": "whisper"}).extra == {"model_type": "whisper"}
+    assert WhisperConfig.from_dict({"d_model": 96, "model_type": "whisper"}).extra == {
+        "model_type": "whisper"
+    }

@@ -53,7 +53,9 @@ def reference_beam(decoding, model, beam_size, patience, n_steps):
     return {tuple(t.tolist()[: t.tolist().index(END)]): s for t, s in zip(found[0], scores[0], strict=True)}
 
 
-@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # the reference sorts tensors by NumPy
+@pytest.mark.filterwarnings(
+    "ignore:__array_wrap__:DeprecationWarning"
+)  # the reference sorts tensors by NumPy
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize(("beam_size", "patience"), [(1, None), (3, None), (5, 2.0), (4, 0.5)])
 def test_beam_search_equals_the_reference(seed, beam_size, patience):

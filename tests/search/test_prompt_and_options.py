@@ -32,7 +32,9 @@ def test_a_language_the_model_lacks_is_refused(vocabulary):
 
 
 def test_previous_text_is_cut_to_its_last_tokens(vocabulary):
-    prompt = build_prompt(vocabulary, language="en", previous=[1, 2, 3, 4, 5], prefix=[6, 7], n_text_positions=8)
+    prompt = build_prompt(
+        vocabulary, language="en", previous=[1, 2, 3, 4, 5], prefix=[6, 7], n_text_positions=8
+    )
     assert prompt.tokens == (17, 3, 4, 5, 11, 12, 15, 6, 7)
     assert prompt.start_index == 4
 

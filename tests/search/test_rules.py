@@ -38,7 +38,9 @@ def plausible_history(chance: random.Random, vocabulary, n_tokens: int) -> list[
 def test_timestamp_rules_equal_the_reference(vocabulary):
     decoding = pytest.importorskip("whisper.decoding")
     names = SimpleNamespace(
-        timestamp_begin=vocabulary.timestamp_begin, eot=vocabulary.end_of_text, no_timestamps=vocabulary.no_timestamps
+        timestamp_begin=vocabulary.timestamp_begin,
+        eot=vocabulary.end_of_text,
+        no_timestamps=vocabulary.no_timestamps,
     )
     reference = decoding.ApplyTimestampRules(names, sample_begin=0, max_initial_timestamp_index=4)
     rule = timestamp_rules(vocabulary, 0.08, CPU)
@@ -53,18 +55,24 @@ def test_timestamp_rules_equal_the_reference(vocabulary):
 
 
 def test_the_answer_starts_with_an_early_timestamp(vocabulary):
-    logits = apply([timestamp_rules(vocabulary, 0.06, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long())
+    logits = apply(
+        [timestamp_rules(vocabulary, 0.06, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long()
+    )
     assert [i for i, value in enumerate(logits[0].tolist()) if value > -math.inf] == [20, 21, 22, 23]
 
 
 @pytest.mark.parametrize("limit", [None, 0.0])
 def test_no_limit_leaves_every_first_timestamp(vocabulary, limit):
-    logits = apply([timestamp_rules(vocabulary, limit, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long())
+    logits = apply(
+        [timestamp_rules(vocabulary, limit, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long()
+    )
     assert torch.isfinite(logits[0, 20:]).all()
 
 
 def test_a_segment_ends_after_it_starts(vocabulary):
-    logits = apply([timestamp_rules(vocabulary, None, CPU)], torch.zeros(1, N_TOKENS), torch.tensor([[22, 5]]))
+    logits = apply(
+        [timestamp_rules(vocabulary, None, CPU)], torch.zeros(1, N_TOKENS), torch.tensor([[22, 5]])
+    )
     assert torch.isinf(logits[0, 20:23]).all()
     assert torch.isfinite(logits[0, 23:]).all()
 

@@ -12,7 +12,24 @@ from tympan.errors import CheckpointError, OptionError
 from tympan.text.languages import LANGUAGES, language_code
 from tympan.text.tokenizer import Tokenizer
 
-PIECES = ["hello", " world", "ß", "é", "日本語", "\n", "  ", "'s", "12", "♪", "😀", "\u0301", "안녕", " Ünï", "-", "…"]
+PIECES = [
+    "hello",
+    " world",
+    "ß",
+    "é",
+    "日本語",
+    "\n",
+    "  ",
+    "'s",
+    "12",
+    "♪",
+    "😀",
+    "\u0301",
+    "안녕",
+    " Ünï",
+    "-",
+    "…",
+]
 
 
 @pytest.fixture(params=["tiny_en", "base"])
@@ -64,7 +81,12 @@ def test_what_a_user_writes_is_never_a_special_token(base):
 
 def test_text_alone_has_no_special_tokens(base):
     tokenizer = base.tokenizer
-    ids = [tokenizer.timestamp_begin, *tokenizer.encode(" Hi."), tokenizer.end_of_text, tokenizer.timestamp_begin + 54]
+    ids = [
+        tokenizer.timestamp_begin,
+        *tokenizer.encode(" Hi."),
+        tokenizer.end_of_text,
+        tokenizer.timestamp_begin + 54,
+    ]
     assert tokenizer.decode_text(ids) == " Hi."
     assert tokenizer.decode_with_timestamps(ids) == "<|0.00|> Hi.<|endoftext|><|1.08|>"
 

@@ -43,11 +43,15 @@ def test_clips(base, openai_model, speech_manifest, clip):
         pytest.skip(f"{clip} is not in this copy of the speech folder")
     samples = read_waveform(rows[0]["path"])
     options = dict(temperature=0.0, beam_size=5, language=rows[0]["language"])
-    assert_same(base.transcribe(samples, **options), openai_model(base).transcribe(samples, fp16=False, **options))
+    assert_same(
+        base.transcribe(samples, **options), openai_model(base).transcribe(samples, fp16=False, **options)
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("options", [{}, {"condition_on_previous_text": False}, {"initial_prompt": "Montréal."}])
+@pytest.mark.parametrize(
+    "options", [{}, {"condition_on_previous_text": False}, {"initial_prompt": "Montréal."}]
+)
 def test_a_long_recording(tiny_en, openai_model, speech_manifest, options):
     (row,) = [row for row in speech_manifest("longform") if row["audio"] == "dev_en_lj_gap40_silence.flac"]
     samples = read_waveform(row["path"])

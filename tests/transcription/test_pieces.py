@@ -183,7 +183,10 @@ def test_a_carried_prompt_leads_every_prompt_and_leaves_the_rest_of_the_room():
         ({"clip_timestamps": "5,1"}, "clip_timestamps must be finite, not negative and in order"),
         ({"clip_timestamps": "a"}, "clip_timestamps must be seconds"),
         ({"no_speech_threshold": 1.5}, "no_speech_threshold must be a probability"),
-        ({"carry_initial_prompt": True}, "carry_initial_prompt must be False when there is no initial_prompt"),
+        (
+            {"carry_initial_prompt": True},
+            "carry_initial_prompt must be False when there is no initial_prompt",
+        ),
         ({"temperature": ()}, "temperature must hold"),
         ({"beam_size": -1}, "beam_size must be at least 1"),
     ],
@@ -201,7 +204,8 @@ def test_every_option_explains_itself_and_cannot_be_changed():
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"), [("", (0.0,)), ("0", (0.0,)), ("1,2.5", (1.0, 2.5)), (3, (3.0,)), ([1, 2], (1.0, 2.0))]
+    ("given", "meant"),
+    [("", (0.0,)), ("0", (0.0,)), ("1,2.5", (1.0, 2.5)), (3, (3.0,)), ([1, 2], (1.0, 2.0))],
 )
 def test_clip_timestamps_in_every_spelling(given, meant):
     assert TranscribeOptions(clip_timestamps=given).clip_timestamps == meant

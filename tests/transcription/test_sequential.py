@@ -37,7 +37,13 @@ class Script:
         settings = TranscribeOptions(**options)
         done = []
         segments = transcribe_clips(
-            clips, self.listen, spell, PreviousText([], settings, 448), settings, T0, done.append
+            clips,
+            self.listen,
+            spell,
+            previous=PreviousText([], settings, 448),
+            options=settings,
+            timestamp_begin=T0,
+            on_window=done.append,
         )
         return list(segments), done
 
@@ -54,7 +60,10 @@ def test_the_next_window_starts_at_the_last_timestamp():
     segments, done = script.run([Clip(0, 3_500)])
     assert script.windows == [Window(0, 3_000), Window(200, 3_000), Window(3_200, 300)]
     assert done == [200, 3_200, 3_500]
-    assert [(s.id, s.start, s.end, s.text) for s in segments[:2]] == [(0, 0.0, 2.0, " 1"), (1, 2.0, 3.0, " 3")]
+    assert [(s.id, s.start, s.end, s.text) for s in segments[:2]] == [
+        (0, 0.0, 2.0, " 1"),
+        (1, 2.0, 3.0, " 3"),
+    ]
 
 
 def test_windows_cover_the_recording_and_progress_ends_with_it():
@@ -67,7 +76,7 @@ def test_windows_cover_the_recording_and_progress_ends_with_it():
 
 def test_two_clips_with_a_gap_between_them():
     script = Script([T0, 1, T0 + 50], [T0, 2, T0 + 50])
-    segments, done = script.run([Clip(100, 200), Clip(700, 900)])
+    segments, _ = script.run([Clip(100, 200), Clip(700, 900)])
     assert script.windows == [Window(100, 100), Window(700, 200)]
     assert [s.start for s in segments] == [1.0, 7.0]
 
@@ -99,7 +108,13 @@ def test_segments_come_one_window_at_a_time():
     script = Script([T0, 1, T0 + 1_500], [T0, 2, T0 + 1_500])
     settings = TranscribeOptions()
     segments = transcribe_clips(
-        [Clip(0, 6_000)], script.listen, spell, PreviousText([], settings, 448), settings, T0, lambda frame: None
+        [Clip(0, 6_000)],
+        script.listen,
+        spell,
+        previous=PreviousText([], settings, 448),
+        options=settings,
+        timestamp_begin=T0,
+        on_window=lambda frame: None,
     )
     next(segments)
     assert len(script.windows) == 1

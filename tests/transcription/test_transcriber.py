@@ -14,8 +14,8 @@ from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.transcriber import make_options
 
 SAMPLE_TEXT = (
-    " And Mr. John Dashwood had then leisure to consider how much there might be prudently in his power to do for"
-    " them."
+    " And Mr. John Dashwood had then leisure to consider how much there might be prudently in his power"
+    " to do for them."
 )
 QUICK = dict(temperature=0.0, beam_size=None)
 
@@ -62,7 +62,9 @@ def test_segments_arrive_lazily_and_make_up_the_transcript(tiny_en, sample):
 def test_progress_rises_to_the_end(tiny_en, sample):
     samples = np.tile(read_waveform(sample), 5)
     seen: list[tuple[float, float]] = []
-    for _ in tiny_en.stream(samples, TranscribeOptions(**QUICK), lambda done, total: seen.append((done, total))):
+    for _ in tiny_en.stream(
+        samples, TranscribeOptions(**QUICK), lambda done, total: seen.append((done, total))
+    ):
         pass
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     assert seen[-1][0] == pytest.approx(seen[-1][1], abs=0.02)
@@ -78,7 +80,9 @@ def test_clips_are_transcribed_where_they_are(tiny_en, sample):
 
 def test_a_prompt_steers_the_spelling(tiny_en, sample):
     plain = tiny_en.transcribe(sample, **QUICK).text
-    prompted = tiny_en.transcribe(sample, initial_prompt="Mister John Dashwoode, Missus Dashwoode.", **QUICK).text
+    prompted = tiny_en.transcribe(
+        sample, initial_prompt="Mister John Dashwoode, Missus Dashwoode.", **QUICK
+    ).text
     assert "Dashwoode" in prompted
     assert "Dashwoode" not in plain
 

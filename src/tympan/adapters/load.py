@@ -29,8 +29,8 @@ def load_model(
     Hub cache, in installed packages that carry weights, and on the Hub, in this order; `offline`, or
     HF_HUB_OFFLINE=1 in the environment, leaves out the Hub. `revision` and `token` are the Hub's.
     `device` is "auto", "cpu", "cuda" or "mps"; "auto" takes a CUDA GPU where there is one. `dtype` is
-    "auto", "float32", "float16" or "bfloat16"; "auto" is float16 on a GPU and float32 elsewhere.
-    Raises CheckpointError when the weights cannot be had or used, OptionError for an unusable device or dtype.
+    "auto", "float32", "float16" or "bfloat16"; "auto" is float16 on a CUDA GPU and float32 elsewhere.
+    Raises CheckpointError when the weights cannot be had or used, OptionError for a wrong device or dtype.
     """
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)

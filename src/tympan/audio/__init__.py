@@ -1,0 +1,1 @@
+"""Sound -> waveform -> log-mel features: what comes in from outside, made into what the encoder hears."""

@@ -80,7 +80,9 @@ class Recording:
         return F.pad(block, (0, WINDOW_FRAMES - block.shape[1]), value=SILENCE_LOG10)
 
 
-def read_recording(chunks: Iterable[np.ndarray], n_mels: int, device: torch.device | str = "cpu") -> Recording:
+def read_recording(
+    chunks: Iterable[np.ndarray], n_mels: int, device: torch.device | str = "cpu"
+) -> Recording:
     """The recording whose mono 16 kHz float32 samples arrive in `chunks`.
 
     Raises AudioError when there is no sample at all.
@@ -96,7 +98,9 @@ def read_recording(chunks: Iterable[np.ndarray], n_mels: int, device: torch.devi
         n_samples += len(chunk)
         while n_waiting >= WINDOW_SAMPLES + _NEXT_BLOCK_SAMPLES:
             samples = torch.cat(waiting)
-            blocks.append(_block_levels(left, samples[: WINDOW_SAMPLES + _NEXT_BLOCK_SAMPLES], n_mels, device))
+            blocks.append(
+                _block_levels(left, samples[: WINDOW_SAMPLES + _NEXT_BLOCK_SAMPLES], n_mels, device)
+            )
             left = samples[WINDOW_SAMPLES - _MARGIN_SAMPLES : WINDOW_SAMPLES].clone()
             waiting = [samples[WINDOW_SAMPLES:]]
             n_waiting -= WINDOW_SAMPLES
@@ -104,7 +108,8 @@ def read_recording(chunks: Iterable[np.ndarray], n_mels: int, device: torch.devi
         raise AudioError("the recording holds no sound: zero samples were read")
     # Frames whose centre lies up to 200 samples past the end still hear the end.
     tail = F.pad(torch.cat(waiting), (0, N_FFT_SAMPLES + HOP_SAMPLES))
-    blocks.extend(_block_levels(left, tail, n_mels, device).split(WINDOW_FRAMES, dim=1))
+    levels = _block_levels(left, tail, n_mels, device)
+    blocks += [levels[:, i : i + WINDOW_FRAMES] for i in range(0, levels.shape[1], WINDOW_FRAMES)]
     return Recording(blocks, n_samples)
 
 

@@ -21,9 +21,7 @@ class Attention(nn.Module):
 
     def project_keys_values(self, states: Tensor) -> LayerKeysValues:
         """Keys and values [N, H, T, K] of `states` [N, T, D]."""
-        return LayerKeysValues(
-            self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
-        )
+        return LayerKeysValues(self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states)))
 
     def forward(self, states: Tensor, remembered: LayerKeysValues, *, causal: bool = False) -> Tensor:
         """What each position of `states` [N, T, D] finds in `remembered`: [N, T, D].
@@ -46,4 +44,4 @@ class Attention(nn.Module):
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[N, T, D] as [N, H, T, K]."""
-        return projected.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return projected.view(*projected.shape[:2], self.n_heads, -1).transpose(1, 2)

@@ -69,7 +69,10 @@ class SelfAttentionCache:
     def select(self, rows: Tensor) -> SelfAttentionCache:
         """A cache whose row i is row `rows[i]` (int64 [N']) of this one; room and length stay."""
         return SelfAttentionCache(
-            [LayerKeysValues(self._gather(kv.keys, rows), self._gather(kv.values, rows)) for kv in self.layers],
+            [
+                LayerKeysValues(self._gather(kv.keys, rows), self._gather(kv.values, rows))
+                for kv in self.layers
+            ],
             self.length,
         )
 

@@ -54,10 +54,8 @@ class BeamSearch:
             answers.append(Hypothesis(tuple(written[row].tolist()), score))
         return answers
 
-    def _take(
-        self, ranked: list[tuple[float, int, int]], written: Tensor
-    ) -> list[tuple[float, int, int]]:
-        """The first `n_rows` of `ranked` (score, row, token) that go on; what ends before them is finished."""
+    def _take(self, ranked: list[tuple[float, int, int]], written: Tensor) -> list[tuple[float, int, int]]:
+        """The first `n_rows` of `ranked` (score, row, token) that go on; what ends before is finished."""
         kept: list[tuple[float, int, int]] = []
         for candidate in ranked:
             score, row, token = candidate

@@ -70,7 +70,8 @@ def decode_window(
     chooser = _make_chooser(vocabulary, options, temperature, seed, model.device)
     rules = make_rules(vocabulary, options, model.device)
     n_steps = _max_steps(model, prompt, options)
-    written, no_speech_prob = _search(model, audio, prompt, vocabulary, chooser, rules, n_steps)
+    written, at_start = _search(model, audio, prompt, chooser=chooser, rules=rules, n_steps=n_steps)
+    no_speech_prob = float(at_start.softmax(dim=-1)[vocabulary.no_speech])
     return Decoded(best(chooser.hypotheses(written), options.length_penalty), no_speech_prob)
 
 
@@ -94,17 +95,17 @@ def _search(
     model: Whisper,
     audio: CrossAttentionCache,
     prompt: Prompt,
-    vocabulary: Vocabulary,
+    *,
     chooser: Chooser,
     rules: Sequence[LogitRule],
     n_steps: int,
-) -> tuple[Tensor, float]:
-    """All tokens written, int64 [N, T], and the no-speech probability."""
+) -> tuple[Tensor, Tensor]:
+    """All tokens written, int64 [N, T], and the logits [V] that follow the start of the transcript."""
     text = model.allocate_cache(1, len(prompt.tokens) + n_steps)
     tokens = torch.tensor([prompt.tokens], dtype=torch.int64, device=model.device)  # [1, T]
     hidden = model.hidden(tokens, text, audio)[0]  # [T, D]
-    at_start, logits = model.project(hidden[[prompt.start_index, -1]]).split(1)  # [1, V] each
-    no_speech_prob = float(at_start.softmax(dim=-1)[0, vocabulary.no_speech])
+    ends = model.project(hidden[[prompt.start_index, -1]])  # [2, V]
+    at_start, logits = ends[0], ends[1:]
     written = tokens[:, :0]
     for step in range(n_steps):
         for rule in rules:
@@ -116,7 +117,7 @@ def _search(
         if not _is_identity(rows, text.n_rows):
             text = text.select(rows)
         logits = model.project(model.hidden(next_tokens[:, None], text, audio)[:, -1])  # [N, V]
-    return written, no_speech_prob
+    return written, at_start
 
 
 def _is_identity(rows: Tensor, n_rows: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Tokens found for a window, without prompt and end of text, and the log-probability of choosing them all.
+    """Tokens found for a window, without prompt and end of text, and the log-probability of them all.
 
     `sum_logprob` counts the end-of-text token where the search reached it.
     """

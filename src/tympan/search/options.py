@@ -27,11 +27,17 @@ class DecodeOptions:
     """
 
     task: str = option(
-        "transcribe", "write down what is said, or translate it to English", choices=("transcribe", "translate")
+        "transcribe",
+        "write down what is said, or translate it to English",
+        choices=("transcribe", "translate"),
     )
-    language: str | None = option(None, "language spoken, as a code or an English name; detected when not given")
+    language: str | None = option(
+        None, "language spoken, as a code or an English name; detected when not given"
+    )
     beam_size: int | None = option(5, "hypotheses kept by the beam search at temperature 0; none: greedy")
-    patience: float | None = option(None, "the beam search ends after beam_size × patience finished hypotheses")
+    patience: float | None = option(
+        None, "the beam search ends after beam_size × patience finished hypotheses"
+    )
     best_of: int | None = option(5, "samples drawn at a temperature above 0, of which the likeliest is kept")
     length_penalty: float | None = option(
         None, "0 to 1: exponent of the length penalty (Wu et al. 2016, eq. 14); none: mean log-probability"
@@ -51,13 +57,17 @@ class DecodeOptions:
         self._require(self.task in ("transcribe", "translate"), "task", "'transcribe' or 'translate'")
         for name in ("beam_size", "best_of", "sample_len"):
             value = getattr(self, name)
-            self._require(value is None or (isinstance(value, int) and value >= 1), name, "at least 1, or None")
+            self._require(
+                value is None or (isinstance(value, int) and value >= 1), name, "at least 1, or None"
+            )
         self._require(self.patience is None or self.patience > 0, "patience", "above 0, or None")
         self._require(
             self.patience is None or self.beam_size is not None, "patience", "None when beam_size is None"
         )
         self._require(
-            self.length_penalty is None or 0 <= self.length_penalty <= 1, "length_penalty", "from 0 to 1, or None"
+            self.length_penalty is None or 0 <= self.length_penalty <= 1,
+            "length_penalty",
+            "from 0 to 1, or None",
         )
         self._require(
             self.max_initial_timestamp is None or self.max_initial_timestamp >= 0,

@@ -31,9 +31,13 @@ def check_task(vocabulary: Vocabulary, language: str | None, task: str) -> None:
         if task != "transcribe":
             raise OptionError("task='translate' needs a multilingual model, but this one knows English only")
         if language not in (None, "en"):
-            raise OptionError(f"language={language!r} needs a multilingual model, but this one knows English only")
+            raise OptionError(
+                f"language={language!r} needs a multilingual model, but this one knows English only"
+            )
     elif language is not None and language not in vocabulary.languages:
-        raise OptionError(f"language={language!r} is not among the {len(vocabulary.languages)} this model knows")
+        raise OptionError(
+            f"language={language!r} is not among the {len(vocabulary.languages)} this model knows"
+        )
 
 
 def build_prompt(

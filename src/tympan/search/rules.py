@@ -36,7 +36,7 @@ def make_rules(vocabulary: Vocabulary, options: DecodeOptions, device: torch.dev
 
 
 def suppressed_tokens(vocabulary: Vocabulary, asked: Iterable[int]) -> tuple[int, ...]:
-    """Ids never to be written: those `asked` for, -1 standing for annotations, and all that only prompts hold."""
+    """Ids never to be written: those `asked` for, -1 being annotations, and what only prompts hold."""
     tokens = set(asked)
     if -1 in tokens:
         tokens.update(vocabulary.non_speech)

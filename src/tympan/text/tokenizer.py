@@ -42,7 +42,7 @@ class Tokenizer:
         # What a user writes is text, also where it looks like "<|endoftext|>".
         encoding.encode_special_tokens = True
         self._encoding = encoding
-        self._special_ids = {
+        self._special_ids: dict[str, int] = {
             token.content: token_id for token_id, token in encoding.get_added_tokens_decoder().items()
         }
         if "<|endoftext|>" not in self._special_ids:
@@ -55,7 +55,7 @@ class Tokenizer:
             return cls(tokenizers.Tokenizer.from_file(str(tokenizer_json)))
         except CheckpointError as fault:
             raise CheckpointError(f"{tokenizer_json}: {fault}") from None
-        except Exception as fault:  # noqa: BLE001  (the library raises bare Exception)
+        except Exception as fault:
             raise CheckpointError(f"{tokenizer_json} is not a readable tokenizer: {fault}") from fault
 
     @classmethod
@@ -76,8 +76,10 @@ class Tokenizer:
             ]
             model = tokenizers.models.BPE(vocab=vocabulary, merges=merges)
             specials = _special_tokens(vocabulary, added_tokens_json)
-        except Exception as fault:  # noqa: BLE001  (the library raises bare Exception)
-            raise CheckpointError(f"{vocab_json} and {merges_txt} are not a readable vocabulary: {fault}") from fault
+        except Exception as fault:
+            raise CheckpointError(
+                f"{vocab_json} and {merges_txt} are not a readable vocabulary: {fault}"
+            ) from fault
         encoding = tokenizers.Tokenizer(model)
         encoding.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
         encoding.decoder = tokenizers.decoders.ByteLevel()
@@ -98,7 +100,9 @@ class Tokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of `tokens`: timestamps are left out, other special tokens spelled."""
-        return b"".join(self._bytes_of(t) for t in tokens if t < self.timestamp_begin).decode("utf-8", "replace")
+        return b"".join(self._bytes_of(t) for t in tokens if t < self.timestamp_begin).decode(
+            "utf-8", "replace"
+        )
 
     def decode_text(self, tokens: Iterable[int]) -> str:
         """The text of `tokens` without any special token."""
@@ -182,7 +186,11 @@ def _special_tokens(vocabulary: dict[str, int], added_tokens_json: Path | None) 
 
 def _byte_symbols() -> Iterator[tuple[str, int]]:
     """GPT-2's spelling of bytes: a printable byte is its Latin-1 character, the others follow from U+0100."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
+    printable = {
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    }
     n_shifted = 0
     for byte in range(256):
         if byte in printable:

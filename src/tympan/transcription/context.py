@@ -15,7 +15,9 @@ class PreviousText:
     else in every prompt, and the latest text takes the room that is left.
     """
 
-    def __init__(self, initial_prompt: Sequence[int], options: TranscribeOptions, n_text_positions: int) -> None:
+    def __init__(
+        self, initial_prompt: Sequence[int], options: TranscribeOptions, n_text_positions: int
+    ) -> None:
         self._room = max_previous_tokens(n_text_positions)
         self._options = options
         self._carried = list(initial_prompt) if options.carry_initial_prompt else []
@@ -28,7 +30,7 @@ class PreviousText:
         return carried + (self._tokens[-room:] if room else [])
 
     def extend(self, tokens: Sequence[int], temperature: float) -> None:
-        """Note what a window said, and forget everything where it, or the settings, cannot be trusted with it."""
+        """Note what a window said; forget everything where it, or the settings, do not allow its use."""
         options = self._options
         self._tokens.extend(tokens)
         if not options.condition_on_previous_text or temperature > options.prompt_reset_on_temperature:

@@ -65,9 +65,7 @@ def is_silence(attempt: Attempt, options: TranscribeOptions) -> bool:
     return options.logprob_threshold is None or attempt.avg_logprob <= options.logprob_threshold
 
 
-def decode_with_fallback(
-    decode: Callable[[float], Attempt], options: TranscribeOptions
-) -> Attempt:
+def decode_with_fallback(decode: Callable[[float], Attempt], options: TranscribeOptions) -> Attempt:
     """The first attempt along the temperature ladder that has not failed, or the last one made."""
     attempt = decode(options.temperature[0])
     for temperature in options.temperature[1:]:

@@ -1,4 +1,4 @@
-"""What may be asked of the transcription of one recording: the options of a window, and what lies around it."""
+"""What may be asked of the transcription of a recording: the options of a window, and more."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class TranscribeOptions(DecodeOptions):
     """
 
     temperature: tuple[float, ...] = option(
-        DEFAULT_TEMPERATURES, "temperature, or several to try in turn while a window fails the two gates below"
+        DEFAULT_TEMPERATURES,
+        "temperature, or several to try in turn while a window fails the two gates below",
     )
     compression_ratio_threshold: float | None = option(
         2.4, "a window whose text compresses better than this repeats itself and has failed; none: no gate"
@@ -56,7 +57,7 @@ class TranscribeOptions(DecodeOptions):
 
 
 def _clip_timestamps(value: str | float | Iterable[float]) -> tuple[float, ...]:
-    """Clip borders in seconds from openai-whisper's spellings: "", "0", "10,20", a number, or numbers in order."""
+    """Clip borders in seconds from any spelling: "", "0", "10,20", a number, or numbers in order."""
     try:
         if isinstance(value, str):
             seconds = tuple(float(part) for part in value.split(",")) if value.strip() else ()

@@ -42,8 +42,7 @@ def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, window: Win
         borders.append(len(tokens))
     starts = [0, *borders[:-1]]
     pieces = tuple(
-        _piece(tokens[start:end], timestamp_begin, window)
-        for start, end in zip(starts, borders, strict=True)
+        _piece(tokens[start:end], timestamp_begin, window) for start, end in zip(starts, borders, strict=True)
     )
     if ends_with_silence:
         return WindowPieces(pieces, window.n_frames)

@@ -20,6 +20,7 @@ def transcribe_clips(
     clips: Sequence[Clip],
     listen: Listen,
     spell: Callable[[Sequence[int]], str],
+    *,
     previous: PreviousText,
     options: TranscribeOptions,
     timestamp_begin: int,

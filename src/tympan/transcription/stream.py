@@ -66,7 +66,7 @@ class TranscriptStream:
         return self._transcript
 
     def _find_language(self) -> tuple[str, float]:
-        """The language asked for, or the one detected where transcription starts; English without any sound."""
+        """The language asked for, or detected where transcription starts; English without any sound."""
         if self._options.language is not None:
             return self._options.language, 1.0
         if not self._clips:
@@ -81,10 +81,10 @@ class TranscriptStream:
             self._clips,
             partial(self._decoder.listen, options=options, language=self.language),
             self._tokenizer.decode_text,
-            PreviousText(initial, options, self._n_text_positions),
-            options,
-            self._tokenizer.timestamp_begin,
-            self._report,
+            previous=PreviousText(initial, options, self._n_text_positions),
+            options=options,
+            timestamp_begin=self._tokenizer.timestamp_begin,
+            on_window=self._report,
         )
         for segment in found:
             self._segments.append(segment)

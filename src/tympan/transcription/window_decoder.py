@@ -43,7 +43,9 @@ class WindowDecoder:
         self, window: Window, options: TranscribeOptions, language: str
     ) -> Callable[[Sequence[int], float], Attempt]:
         """Hear `window`, and give back what decodes it: (previous tokens, temperature) -> attempt."""
-        return partial(self._attempt, self._hear(window), window, options, language)
+        return partial(
+            self._attempt, audio=self._hear(window), window=window, options=options, language=language
+        )
 
     def encode_text(self, text: str | None) -> list[int]:
         """The tokens of a prompt or prefix as they stand in running text, with a space before them."""
@@ -58,12 +60,13 @@ class WindowDecoder:
 
     def _attempt(
         self,
+        previous: Sequence[int],
+        temperature: float,
+        *,
         audio: CrossAttentionCache,
         window: Window,
         options: TranscribeOptions,
         language: str,
-        previous: Sequence[int],
-        temperature: float,
     ) -> Attempt:
         prompt = build_prompt(
             self._vocabulary,

