@@ -79,7 +79,7 @@ class SelfAttentionCache:
     def _gather(self, buffer: Tensor, rows: Tensor) -> Tensor:
         gathered = torch.empty((len(rows), *buffer.shape[1:]), dtype=buffer.dtype, device=buffer.device)
         filled = buffer[:, :, : self.length]
-        gathered[:, :, : self.length] = filled.index_select(0, rows)
+        torch.index_select(filled, 0, rows, out=gathered[:, :, : self.length])
         return gathered
 
 
