@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -424,3 +425,22 @@ def test_python_dash_m_is_the_program() -> None:
     assert ended.stdout.decode() == f"tympan {__version__}\n"
     ended = subprocess.run([sys.executable, "-m", "tympan"], capture_output=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (2, b"", 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "7"}, "7"),
+        ({"OMP_WAIT_POLICY": "active"}, None),
+    ],
+)
+def test_threads_wait_briefly_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    from tympan.apps.cli.library import wait_briefly_at_barriers
+
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    wait_briefly_at_barriers()
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
