@@ -17,7 +17,6 @@ from tympan.version import __version__
 
 if TYPE_CHECKING:
     from tympan.adapters.load import load_model
-    from tympan.config import WhisperConfig
     from tympan.errors import (
         AudioError,
         AudioWarning,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "load_model": "tympan.adapters.load",
-    "WhisperConfig": "tympan.config",
     "AudioError": "tympan.errors",
     "AudioWarning": "tympan.errors",
     "CheckpointError": "tympan.errors",
@@ -66,7 +64,6 @@ __all__ = [
     "Transcript",
     "TympanError",
     "TympanWarning",
-    "WhisperConfig",
     "Word",
     "__version__",
     "load_model",

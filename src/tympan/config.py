@@ -11,15 +11,24 @@ _POSITIVE_FIELDS = (
     "decoder_attention_heads", "encoder_ffn_dim", "decoder_ffn_dim", "max_source_positions",
     "max_target_positions",
 )  # fmt: skip
+_PROBABILITY_FIELDS = (
+    "dropout",
+    "attention_dropout",
+    "activation_dropout",
+    "encoder_layerdrop",
+    "decoder_layerdrop",
+)
 _ACTIVATIONS = ("gelu", "relu", "silu", "gelu_new")
 _FIRST_MULTILINGUAL_VOCAB_SIZE = 51865
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhisperConfig:
+class Architecture:
     """Every architecture number of a Whisper model; the defaults are transformers 5.4.0's.
 
     `scale_embedding` is read and kept but, as in transformers, has no effect on the model.
+
+    The dropouts and layer drops are probabilities that matter in training alone.
 
     Widths and counts are whole numbers of at least one; `d_model` must divide evenly into the heads of both
     stacks. Keys this class does not know are kept in `extra`, so that nothing in a `config.json` is lost.
@@ -39,6 +48,11 @@ class WhisperConfig:
     max_target_positions: int = 448
     activation_function: str = "gelu"
     scale_embedding: bool = False
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    activation_dropout: float = 0.0
+    encoder_layerdrop: float = 0.0
+    decoder_layerdrop: float = 0.0
     tie_word_embeddings: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -52,6 +66,9 @@ class WhisperConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)} does not divide d_model={self.d_model} evenly"
                 )
+        for name in _PROBABILITY_FIELDS:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be a probability from 0 to 1, but got {getattr(self, name)!r}")
         if self.d_model % 2:
             raise ValueError(f"d_model must be even for the sine positions, but got {self.d_model}")
         if self.activation_function not in _ACTIVATIONS:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from oracles import random_state, transformers_twin
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.whisper import Whisper
 
@@ -48,7 +48,7 @@ CONFIGS = [
 
 
 def random_whisper(values: dict, seed: int = 0) -> Whisper:
-    config = WhisperConfig.from_dict(values)
+    config = Architecture.from_dict(values)
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in Whisper(config).state_dict().items()}
     del shapes["proj_out.weight"]
@@ -142,7 +142,7 @@ def test_the_encoder_refuses_a_window_of_another_length():
 
 
 def test_loading_is_strict():
-    config = WhisperConfig.from_dict(CONFIGS[0])
+    config = Architecture.from_dict(CONFIGS[0])
     state = {name: tensor.clone() for name, tensor in random_whisper(CONFIGS[0]).state_dict().items()}
     for change, message in (
         (lambda s: s.pop("model.encoder.conv1.bias"), "conv1.bias is missing"),
@@ -174,10 +174,8 @@ def test_the_head_is_tied_to_the_embedding():
 )
 def test_impossible_configurations_name_their_field(values, message):
     with pytest.raises(ValueError, match=message):
-        WhisperConfig(**values)
+        Architecture(**values)
 
 
 def test_unknown_keys_of_a_configuration_are_kept():
-    assert WhisperConfig.from_dict({"d_model": 96, "model_type": "whisper"}).extra == {
-        "model_type": "whisper"
-    }
+    assert Architecture.from_dict({"d_model": 96, "model_type": "whisper"}).extra == {"model_type": "whisper"}

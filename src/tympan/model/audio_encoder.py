@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.model.blocks import EncoderLayer
 
 _LONGEST_WAVELENGTH = 10_000
@@ -26,7 +26,7 @@ def sinusoids(n_positions: int, width: int) -> Tensor:
 class AudioEncoder(nn.Module):
     """Two convolutions, the second of which halves the frames, and a stack of self-attention layers."""
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.n_positions = config.max_source_positions
         self.conv1 = nn.Conv1d(config.num_mel_bins, config.d_model, kernel_size=3, padding=1)

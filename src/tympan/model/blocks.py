@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.model.attention import Attention
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
 
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class EncoderLayer(nn.Module):
     """Self-attention over audio positions, then a feed-forward network."""
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.activation_function]
         self.self_attn = Attention(config.d_model, config.encoder_attention_heads)
@@ -48,7 +48,7 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention over text, attention to the audio, then a feed-forward network."""
 
-    def __init__(self, config: WhisperConfig, index: int) -> None:
+    def __init__(self, config: Architecture, index: int) -> None:
         super().__init__()
         self.index = index
         self.activation = ACTIVATIONS[config.activation_function]

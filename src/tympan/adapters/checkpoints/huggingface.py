@@ -18,7 +18,7 @@ import torch
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.parameters import EMBEDDING, PROJECTION, check_parameters
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 
 WEIGHT_FILES = (
@@ -32,7 +32,7 @@ WEIGHT_FILES = (
 State = dict[str, torch.Tensor]
 
 
-def read_huggingface(files: FileSet) -> tuple[WhisperConfig, State, GenerationFacts]:
+def read_huggingface(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     """Configuration, state by Hugging Face names (dtype as stored), and what the files say about decoding.
 
     Names without the leading `model.`, as WhisperModel saves them, get it. Raises CheckpointError that names
@@ -80,7 +80,7 @@ def _shards(files: FileSet, index_name: str) -> list[str]:
     return names
 
 
-def _read_config(files: FileSet) -> tuple[WhisperConfig, dict[str, Any]]:
+def _read_config(files: FileSet) -> tuple[Architecture, dict[str, Any]]:
     stored = files["config.json"]
     values = stored.read_json()
     if values.get("model_type") != "whisper":
@@ -88,7 +88,7 @@ def _read_config(files: FileSet) -> tuple[WhisperConfig, dict[str, Any]]:
             f"{stored}: expected a model_type of 'whisper', but got {values.get('model_type')!r}"
         )
     try:
-        return WhisperConfig.from_dict(values), values
+        return Architecture.from_dict(values), values
     except ValueError as fault:
         raise CheckpointError(f"{stored}: {fault}") from fault
 
@@ -130,7 +130,7 @@ def _full_name(name: str) -> str:
     return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
 
 
-def _settle_tie(state: State, config: WhisperConfig, origin: str) -> WhisperConfig:
+def _settle_tie(state: State, config: Architecture, origin: str) -> Architecture:
     """Drop the projection if it is the embedding; the configuration that is true of what is left."""
     if not config.tie_word_embeddings or PROJECTION not in state:
         return config
@@ -146,7 +146,7 @@ def _settle_tie(state: State, config: WhisperConfig, origin: str) -> WhisperConf
     return replace(config, tie_word_embeddings=False)
 
 
-def _read_generation(files: FileSet, values: dict[str, Any], config: WhisperConfig) -> GenerationFacts:
+def _read_generation(files: FileSet, values: dict[str, Any], config: Architecture) -> GenerationFacts:
     """From `generation_config.json`; old checkpoints say it in `config.json`."""
     name = "generation_config.json"
     if name in files:

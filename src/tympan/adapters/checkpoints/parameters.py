@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tympan.config import WhisperConfig
+from tympan.config import Architecture
 from tympan.errors import CheckpointError
 
 EMBEDDING = "model.decoder.embed_tokens.weight"
@@ -16,7 +16,7 @@ _MOST_NAMES_IN_A_MESSAGE = 8
 Shape = tuple[int, ...]
 
 
-def parameter_shapes(config: WhisperConfig) -> dict[str, Shape]:
+def parameter_shapes(config: Architecture) -> dict[str, Shape]:
     """Name -> shape of each parameter that a checkpoint of `config` holds, the projection only if untied."""
     shapes = dict(_encoder(config)) | dict(_decoder(config))
     if not config.tie_word_embeddings:
@@ -24,7 +24,7 @@ def parameter_shapes(config: WhisperConfig) -> dict[str, Shape]:
     return shapes
 
 
-def check_parameters(found: Mapping[str, Shape], config: WhisperConfig, origin: str) -> None:
+def check_parameters(found: Mapping[str, Shape], config: Architecture, origin: str) -> None:
     """Raise CheckpointError that lists what is missing, unexpected or misshapen among `found`."""
     n_layers = config.encoder_layers + config.decoder_layers
     if n_layers > len(found):
@@ -50,7 +50,7 @@ def check_parameters(found: Mapping[str, Shape], config: WhisperConfig, origin: 
         )
 
 
-def _encoder(config: WhisperConfig) -> Iterator[tuple[str, Shape]]:
+def _encoder(config: Architecture) -> Iterator[tuple[str, Shape]]:
     width, root = config.d_model, "model.encoder"
     yield f"{root}.conv1.weight", (width, config.num_mel_bins, _KERNEL_FRAMES)
     yield f"{root}.conv1.bias", (width,)
@@ -62,7 +62,7 @@ def _encoder(config: WhisperConfig) -> Iterator[tuple[str, Shape]]:
     yield from _norm(f"{root}.layer_norm", width)
 
 
-def _decoder(config: WhisperConfig) -> Iterator[tuple[str, Shape]]:
+def _decoder(config: Architecture) -> Iterator[tuple[str, Shape]]:
     width, root = config.d_model, "model.decoder"
     yield EMBEDDING, (config.vocab_size, width)
     yield f"{root}.embed_positions.weight", (config.max_target_positions, width)
