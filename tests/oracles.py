@@ -27,7 +27,7 @@ _OPENAI_NAMES = (
 
 def openai_twin(whisper, model):
     """openai-whisper's model with the weights of our `model`, in float32."""
-    config = model.config
+    config = model.architecture
     dimensions = whisper.model.ModelDimensions(
         n_mels=config.num_mel_bins,
         n_audio_ctx=config.max_source_positions,
@@ -57,7 +57,7 @@ def openai_twin(whisper, model):
 
 def transformers_twin(transformers, model):
     """transformers' model with the weights of our `model`, in float32."""
-    config = model.config
+    config = model.architecture
     twin = transformers.WhisperForConditionalGeneration(
         transformers.WhisperConfig(
             vocab_size=config.vocab_size,

@@ -30,6 +30,9 @@ class Architecture:
 
     The dropouts and layer drops are probabilities that matter in training alone.
 
+    `pad_token_id` marks the row of the token embedding that training leaves alone; an id outside the
+    vocabulary counts as none.
+
     Widths and counts are whole numbers of at least one; `d_model` must divide evenly into the heads of both
     stacks. Keys this class does not know are kept in `extra`, so that nothing in a `config.json` is lost.
     Raises ValueError that names the field when a value is impossible.
@@ -54,6 +57,7 @@ class Architecture:
     encoder_layerdrop: float = 0.0
     decoder_layerdrop: float = 0.0
     tie_word_embeddings: bool = True
+    pad_token_id: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

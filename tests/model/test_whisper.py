@@ -57,7 +57,7 @@ def random_whisper(values: dict, seed: int = 0) -> Whisper:
 
 def random_inputs(model: Whisper, n_windows: int = 3, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    config = model.config
+    config = model.architecture
     features = torch.randn(
         n_windows, config.num_mel_bins, 2 * config.max_source_positions, generator=generator
     )
@@ -85,7 +85,7 @@ def test_logits_equal_transformers_on_real_weights(name, request, sample):
 
     transcriber = request.getfixturevalue(name)
     model = transcriber.model
-    recording = read_recording([read_waveform(sample)], model.config.num_mel_bins)
+    recording = read_recording([read_waveform(sample)], model.architecture.num_mel_bins)
     features = recording.opening()[None]
     text = transcriber.tokenizer.encode(" And Mr. John Dashwood had then leisure to consider")
     tokens = torch.tensor([[transcriber.tokenizer.special_id("<|startoftranscript|>"), *text]])

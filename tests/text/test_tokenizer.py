@@ -37,7 +37,7 @@ def pair(request):
     """Our tokenizer and the reference's, of the same vocabulary."""
     reference = pytest.importorskip("whisper.tokenizer")
     transcriber = request.getfixturevalue(request.param)
-    multilingual = transcriber.model.config.is_multilingual
+    multilingual = transcriber.model.architecture.is_multilingual
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # the reference leaves its vocabulary file open
         theirs = reference.get_tokenizer(multilingual)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,11 +10,17 @@ from tympan.model.cache import LayerKeysValues
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention of H heads; as always in Whisper, keys have no bias."""
+    """Scaled dot-product attention of H heads; as always in Whisper, keys have no bias.
 
-    def __init__(self, width: int, n_heads: int) -> None:
+    `is_fused` says whether PyTorch's fused kernels do the work. The plain sums give the same result, and are
+    used in any case when the weights are to be kept.
+    """
+
+    def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.n_heads = n_heads
+        self.dropout = dropout
+        self.is_fused = True
         self.q_proj = nn.Linear(width, width)
         self.k_proj = nn.Linear(width, width, bias=False)
         self.v_proj = nn.Linear(width, width)
@@ -23,25 +30,67 @@ class Attention(nn.Module):
         """Keys and values [N, H, T, K] of `states` [N, T, D]."""
         return LayerKeysValues(self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states)))
 
-    def forward(self, states: Tensor, remembered: LayerKeysValues, *, causal: bool = False) -> Tensor:
+    def forward(
+        self,
+        states: Tensor,
+        remembered: LayerKeysValues,
+        *,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        weights: list[Tensor] | None = None,
+    ) -> Tensor:
         """What each position of `states` [N, T, D] finds in `remembered`: [N, T, D].
 
         With `causal`, the T positions are the last of those remembered, and none looks ahead of itself.
+        `mask`, float [N or 1, 1, T, positions], is added to the scores and says all there is to say instead.
+        The attention weights [N, H, T, positions] are appended to `weights`, if that is a list.
         """
         queries = self._split_heads(self.q_proj(states))  # [N, H, T, K]
         n_queries, n_keys = queries.shape[2], remembered.keys.shape[2]
-        if causal and 1 < n_queries < n_keys:
-            mask = queries.new_ones(n_queries, n_keys).tril(n_keys - n_queries).bool()
+        if mask is None and causal and 1 < n_queries < n_keys:
+            mask = causal_mask(n_queries, n_keys, queries)
+        is_causal = mask is None and causal and n_queries > 1
+        if self.is_fused and weights is None:
             found = F.scaled_dot_product_attention(
-                queries, remembered.keys, remembered.values, attn_mask=mask
+                queries,
+                remembered.keys,
+                remembered.values,
+                attn_mask=mask,
+                dropout_p=self.dropout if self.training else 0.0,
+                is_causal=is_causal,
             )
         else:
-            found = F.scaled_dot_product_attention(
-                queries, remembered.keys, remembered.values, is_causal=causal and n_queries > 1
-            )
+            mask = causal_mask(n_queries, n_keys, queries) if is_causal else mask
+            found = self._attend_plainly(queries, remembered, mask, weights)
         merged: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))  # [N, T, D]
         return merged
+
+    def _attend_plainly(
+        self, queries: Tensor, remembered: LayerKeysValues, mask: Tensor | None, weights: list[Tensor] | None
+    ) -> Tensor:
+        """Attention [N, H, T, K] written out."""
+        scores = (queries * queries.shape[-1] ** -0.5) @ remembered.keys.transpose(2, 3)
+        if mask is not None:
+            scores = scores + mask
+        shares = F.dropout(scores.softmax(dim=-1), p=self.dropout, training=self.training)
+        if weights is not None:
+            weights.append(shares)
+        return shares @ remembered.values
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[N, T, D] as [N, H, T, K]."""
         return projected.view(*projected.shape[:2], self.n_heads, -1).transpose(1, 2)
+
+
+def causal_mask(n_queries: int, n_keys: int, like: Tensor, padding: Tensor | None = None) -> Tensor:
+    """A mask to add to scores, float [1 or N, 1, n_queries, n_keys] of the dtype and device of `like`.
+
+    Zero where a query may look: the queries are the last of the keys, and look at themselves and back.
+    `padding` [N, n_keys] is zero for keys that no query may look at.
+    """
+    may_look = torch.ones(n_queries, n_keys, dtype=torch.bool, device=like.device)
+    may_look = may_look.tril(n_keys - n_queries)[None, None]
+    if padding is not None:
+        may_look = may_look & padding.to(device=like.device, dtype=torch.bool)[:, None, None, :n_keys]
+    lowest = torch.finfo(like.dtype).min  # finite, so that a row without any key is no fault
+    return torch.zeros_like(may_look, dtype=like.dtype).masked_fill_(~may_look, lowest)

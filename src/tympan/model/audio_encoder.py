@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
 from tympan.model.blocks import EncoderLayer
+from tympan.model.trace import Trace
 
 _LONGEST_WAVELENGTH = 10_000
 
@@ -24,31 +26,57 @@ def sinusoids(n_positions: int, width: int) -> Tensor:
 
 
 class AudioEncoder(nn.Module):
-    """Two convolutions, the second of which halves the frames, and a stack of self-attention layers."""
+    """Two convolutions, the second of which halves the frames, and a stack of self-attention layers.
 
-    def __init__(self, config: Architecture) -> None:
+    `gradient_checkpointing` computes the layers again in the backward pass instead of keeping what they did.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.n_positions = config.max_source_positions
-        self.conv1 = nn.Conv1d(config.num_mel_bins, config.d_model, kernel_size=3, padding=1)
-        self.conv2 = nn.Conv1d(config.d_model, config.d_model, kernel_size=3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(config.max_source_positions, config.d_model)
+        width = architecture.d_model
+        self.n_positions = architecture.max_source_positions
+        self.dropout = architecture.dropout
+        self.layerdrop = architecture.encoder_layerdrop
+        self.gradient_checkpointing = False
+        self.conv1 = nn.Conv1d(architecture.num_mel_bins, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.embed_positions = nn.Embedding(architecture.max_source_positions, width)
+        self.embed_positions.requires_grad_(False)
         with torch.no_grad():
-            self.embed_positions.weight.copy_(sinusoids(config.max_source_positions, config.d_model))
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
-        self.layer_norm = nn.LayerNorm(config.d_model)
+            self.embed_positions.weight.copy_(sinusoids(architecture.max_source_positions, width))
+        self.layers = nn.ModuleList(EncoderLayer(architecture) for _ in range(architecture.encoder_layers))
+        self.layer_norm = nn.LayerNorm(width)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def encode(self, features: Tensor, trace: Trace | None = None) -> Tensor:
         """Audio states [B, S, D] of log-mel `features` [B, M, W], where W = 2 × S.
 
         Raises ValueError when the frames are not the window the positions were made for.
         """
         expected = 2 * self.n_positions
         if features.shape[-1] != expected:
-            raise ValueError(f"the encoder hears {expected} mel frames at once, but got {features.shape[-1]}")
+            raise ValueError(
+                f"the encoder hears {expected} mel frames at once, but got {features.shape[-1]}:"
+                f" pad or cut the features to {expected}"
+            )
+        trace = trace or Trace()
         states = F.gelu(self.conv1(features))  # [B, D, W]
         states = F.gelu(self.conv2(states))  # [B, D, S]
         states = states.transpose(1, 2) + self.embed_positions.weight  # [B, S, D]
+        states = F.dropout(states, p=self.dropout, training=self.training)
+        trace.keep_hidden(states)
         for layer in self.layers:
-            states = layer(states)
+            # LayerDrop (Fan et al. 2019): in training, a layer is now and then left out.
+            if self.training and torch.rand([]) < self.layerdrop:
+                continue
+            if self.gradient_checkpointing and self.training and trace.attentions is None:
+                states = checkpoint(layer, states, use_reentrant=False)
+            else:
+                states = layer(states, trace.attentions)
+            trace.keep_hidden(states)
         normed: Tensor = self.layer_norm(states)
+        trace.replace_last_hidden(normed)
         return normed
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`encode`, without a trace."""
+        return self.encode(features)

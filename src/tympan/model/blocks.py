@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.config import Architecture
 from tympan.model.attention import Attention
-from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
+from tympan.model.cache import LayerKeysValues, TextCache
 
 
 def _gelu_tanh(states: Tensor) -> Tensor:
@@ -24,55 +25,113 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """By the name that `config.json` uses."""
 
+_FLOAT16_MARGIN = 1000
 
-class EncoderLayer(nn.Module):
+
+class FeedForwardMixin:
+    """The half of a layer that looks at one position at a time; dropouts act in training alone."""
+
+    training: bool
+    dropout: float
+    activation_dropout: float
+    activation: Callable[[Tensor], Tensor]
+    fc1: nn.Linear
+    fc2: nn.Linear
+    final_layer_norm: nn.LayerNorm
+
+    def _feed_forward(self, states: Tensor) -> Tensor:
+        """[N, T, D] -> [N, T, D]."""
+        inner = self.activation(self.fc1(self.final_layer_norm(states)))
+        inner = F.dropout(inner, p=self.activation_dropout, training=self.training)
+        return states + F.dropout(self.fc2(inner), p=self.dropout, training=self.training)
+
+
+class EncoderLayer(FeedForwardMixin, nn.Module):
     """Self-attention over audio positions, then a feed-forward network."""
 
-    def __init__(self, config: Architecture) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.activation_function]
-        self.self_attn = Attention(config.d_model, config.encoder_attention_heads)
-        self.self_attn_layer_norm = nn.LayerNorm(config.d_model)
-        self.fc1 = nn.Linear(config.d_model, config.encoder_ffn_dim)
-        self.fc2 = nn.Linear(config.encoder_ffn_dim, config.d_model)
-        self.final_layer_norm = nn.LayerNorm(config.d_model)
+        width = architecture.d_model
+        self.activation = ACTIVATIONS[architecture.activation_function]
+        self.dropout = architecture.dropout
+        self.activation_dropout = architecture.activation_dropout
+        self.self_attn = Attention(
+            width, architecture.encoder_attention_heads, architecture.attention_dropout
+        )
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, architecture.encoder_ffn_dim)
+        self.fc2 = nn.Linear(architecture.encoder_ffn_dim, width)
+        self.final_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """[B, S, D] -> [B, S, D]."""
+    def forward(self, states: Tensor, weights: list[Tensor] | None = None) -> Tensor:
+        """[B, S, D] -> [B, S, D]; attention weights are appended to `weights`, if that is a list."""
         normed = self.self_attn_layer_norm(states)
-        states = states + self.self_attn(normed, self.self_attn.project_keys_values(normed))
-        feed_forward: Tensor = self.fc2(self.activation(self.fc1(self.final_layer_norm(states))))
-        return states + feed_forward
+        heard = self.self_attn(normed, self.self_attn.project_keys_values(normed), weights=weights)
+        states = states + F.dropout(heard, p=self.dropout, training=self.training)
+        states = self._feed_forward(states)
+        if states.dtype == torch.float16:  # large models come close to its limit
+            limit = torch.finfo(torch.float16).max - _FLOAT16_MARGIN
+            states = states.clamp(-limit, limit)
+        return states
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(FeedForwardMixin, nn.Module):
     """Causal self-attention over text, attention to the audio, then a feed-forward network."""
 
-    def __init__(self, config: Architecture, index: int) -> None:
+    def __init__(self, architecture: Architecture, index: int) -> None:
         super().__init__()
+        width, n_heads = architecture.d_model, architecture.decoder_attention_heads
         self.index = index
-        self.activation = ACTIVATIONS[config.activation_function]
-        self.self_attn = Attention(config.d_model, config.decoder_attention_heads)
-        self.self_attn_layer_norm = nn.LayerNorm(config.d_model)
-        self.encoder_attn = Attention(config.d_model, config.decoder_attention_heads)
-        self.encoder_attn_layer_norm = nn.LayerNorm(config.d_model)
-        self.fc1 = nn.Linear(config.d_model, config.decoder_ffn_dim)
-        self.fc2 = nn.Linear(config.decoder_ffn_dim, config.d_model)
-        self.final_layer_norm = nn.LayerNorm(config.d_model)
+        self.activation = ACTIVATIONS[architecture.activation_function]
+        self.dropout = architecture.dropout
+        self.activation_dropout = architecture.activation_dropout
+        self.self_attn = Attention(width, n_heads, architecture.attention_dropout)
+        self.self_attn_layer_norm = nn.LayerNorm(width)
+        self.encoder_attn = Attention(width, n_heads, architecture.attention_dropout)
+        self.encoder_attn_layer_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, architecture.decoder_ffn_dim)
+        self.fc2 = nn.Linear(architecture.decoder_ffn_dim, width)
+        self.final_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, states: Tensor, text: SelfAttentionCache, audio: CrossAttentionCache) -> Tensor:
-        """[N, T, D] -> [N, T, D]; writes the keys and values of the T positions into `text`."""
+    def forward(
+        self,
+        states: Tensor,
+        text: TextCache | None,
+        audio: LayerKeysValues | None,
+        *,
+        mask: Tensor | None = None,
+        weights: list[Tensor] | None = None,
+        cross_weights: list[Tensor] | None = None,
+    ) -> Tensor:
+        """[N, T, D] -> [N, T, D].
+
+        The keys and values of the T positions are written into `text`; without it there is no past. Without
+        `audio`, the layer's keys and values of the audio, only text is looked at. Attention weights are
+        appended to `weights` and `cross_weights`, where those are lists.
+        """
         normed = self.self_attn_layer_norm(states)
-        new = self.self_attn.project_keys_values(normed)
-        remembered = text.write(self.index, new.keys, new.values)
-        states = states + self.self_attn(normed, remembered, causal=True)
-        states = states + self._listen(self.encoder_attn_layer_norm(states), audio)
-        feed_forward: Tensor = self.fc2(self.activation(self.fc1(self.final_layer_norm(states))))
-        return states + feed_forward
+        remembered = self.self_attn.project_keys_values(normed)
+        if text is not None:
+            remembered = text.write(self.index, remembered.keys, remembered.values)
+        read = self.self_attn(normed, remembered, mask=mask, causal=True, weights=weights)
+        states = states + F.dropout(read, p=self.dropout, training=self.training)
+        if audio is not None:
+            heard = self._listen(self.encoder_attn_layer_norm(states), audio, cross_weights)
+            states = states + F.dropout(heard, p=self.dropout, training=self.training)
+        return self._feed_forward(states)
 
-    def _listen(self, states: Tensor, audio: CrossAttentionCache) -> Tensor:
+    def _listen(self, states: Tensor, audio: LayerKeysValues, weights: list[Tensor] | None) -> Tensor:
         """Attention to the audio, [N, T, D]: the hypotheses of a window query its one copy side by side."""
         n_rows, n_tokens, width = states.shape
-        side_by_side = states.reshape(audio.n_windows, -1, width)  # [B, G × T, D]
-        heard: Tensor = self.encoder_attn(side_by_side, audio.layers[self.index])
+        n_windows = audio.keys.shape[0]
+        kept: list[Tensor] | None = None if weights is None else []
+        heard: Tensor = self.encoder_attn(
+            states.reshape(n_windows, -1, width),
+            audio,
+            weights=kept,  # [B, G × T, D]
+        )
+        if weights is not None and kept:
+            n_positions = audio.keys.shape[2]
+            by_window = kept[0].view(n_windows, -1, n_rows // n_windows, n_tokens, n_positions)
+            weights.append(by_window.transpose(1, 2).reshape(n_rows, -1, n_tokens, n_positions))
         return heard.reshape(n_rows, n_tokens, width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,18 @@ class LayerKeysValues:
 
     keys: Tensor
     values: Tensor
+
+
+class TextCache(Protocol):
+    """What the decoder asks of a memory of text: `SelfAttentionCache`, or one that grows."""
+
+    length: int
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
+        """Store `keys` and `values` [N, H, T, K] of `layer`; give back all of its positions."""
+
+    def advance(self, n_positions: int) -> None:
+        """Count `n_positions` more positions as filled."""
 
 
 @dataclass

@@ -6,37 +6,74 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
+from tympan.model.attention import causal_mask
 from tympan.model.blocks import DecoderLayer
-from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
+from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
+from tympan.model.trace import Trace
 
 
 class TextDecoder(nn.Module):
-    """Token and learned position embeddings, and a stack of decoder layers."""
+    """Token and learned position embeddings, and a stack of decoder layers.
 
-    def __init__(self, config: Architecture) -> None:
+    `gradient_checkpointing` computes the layers again in the backward pass instead of keeping what they did.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
-        self.embed_positions = nn.Embedding(config.max_target_positions, config.d_model)
-        self.layers = nn.ModuleList(DecoderLayer(config, index) for index in range(config.decoder_layers))
-        self.layer_norm = nn.LayerNorm(config.d_model)
+        width = architecture.d_model
+        self.architecture = architecture
+        self.dropout = architecture.dropout
+        self.layerdrop = architecture.decoder_layerdrop
+        self.gradient_checkpointing = False
+        self.embed_tokens = nn.Embedding(architecture.vocab_size, width, _padding_row(architecture))
+        self.embed_positions = nn.Embedding(architecture.max_target_positions, width)
+        self.layers = nn.ModuleList(
+            DecoderLayer(architecture, index) for index in range(architecture.decoder_layers)
+        )
+        self.layer_norm = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor, text: SelfAttentionCache, audio: CrossAttentionCache) -> Tensor:
+    def decode(
+        self,
+        tokens: Tensor | None,
+        text: TextCache | None = None,
+        audio: CrossAttentionCache | None = None,
+        *,
+        embeddings: Tensor | None = None,
+        positions: Tensor | None = None,
+        padding: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
         """Hidden states [N, T, D] of `tokens` int64 [N, T], which follow those already in `text`.
 
-        N must be a multiple of the B windows in `audio`; rows g × ... of one window lie together. `text` is
-        written to and moved on by T positions.
+        N must be a multiple of the B windows in `audio`; the rows of one window lie together. `text` is
+        written to and moved on by T positions; without it there is no past. `embeddings` [N, T, D] may stand
+        in for tokens, `positions` int64 [N, T] for the usual ones. `padding` [N, past + T] is zero for
+        tokens that are not to be looked at.
         """
-        n_tokens = tokens.shape[1]
-        positions = self.embed_positions.weight[text.length : text.length + n_tokens]  # [T, D]
-        states = self.embed_tokens(tokens) + positions  # [N, T, D]; `scale_embedding` is never applied
+        trace = trace or Trace()
+        n_past = 0 if text is None else text.length
+        states = self._embed(tokens, embeddings, positions, n_past)  # [N, T, D]
+        n_tokens = states.shape[1]
+        mask = None if padding is None else causal_mask(n_tokens, n_past + n_tokens, states, padding)
+        trace.keep_hidden(states)
         for layer in self.layers:
-            states = layer(states, text, audio)
-        text.advance(n_tokens)
+            if self.training and torch.rand([]) < self.layerdrop:
+                continue
+            states = self._run_layer(cast("DecoderLayer", layer), states, text, audio, mask=mask, trace=trace)
+            trace.keep_hidden(states)
+        if text is not None:
+            text.advance(n_tokens)
         normed: Tensor = self.layer_norm(states)
+        trace.replace_last_hidden(normed)
         return normed
+
+    def forward(self, tokens: Tensor, text: TextCache, audio: CrossAttentionCache) -> Tensor:
+        """`decode`, with what every step of a search needs."""
+        return self.decode(tokens, text, audio)
 
     def listen(self, audio_states: Tensor) -> CrossAttentionCache:
         """Keys and values of `audio_states` [B, S, D] for every layer."""
@@ -48,9 +85,54 @@ class TextDecoder(nn.Module):
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty cache for `n_rows` rows of `capacity` positions; by default, all there are."""
         weight = self.embed_tokens.weight
-        config = self.config
-        n_heads = config.decoder_attention_heads
-        room = config.max_target_positions if capacity is None else capacity
-        shape = (n_rows, n_heads, room, config.d_model // n_heads)
-        dtype = weight.dtype if weight.dtype.is_floating_point else torch.float32
-        return SelfAttentionCache.allocate(config.decoder_layers, shape, dtype=dtype, device=weight.device)
+        architecture = self.architecture
+        n_heads = architecture.decoder_attention_heads
+        room = architecture.max_target_positions if capacity is None else capacity
+        shape = (n_rows, n_heads, room, architecture.d_model // n_heads)
+        return SelfAttentionCache.allocate(
+            architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
+        )
+
+    def _embed(
+        self, tokens: Tensor | None, embeddings: Tensor | None, positions: Tensor | None, n_past: int
+    ) -> Tensor:
+        """Token and position embeddings [N, T, D]; `scale_embedding` is never applied."""
+        if embeddings is None:
+            if tokens is None:
+                raise ValueError("the decoder needs tokens or their embeddings, but got neither")
+            embeddings = self.embed_tokens(tokens)
+        end = n_past + embeddings.shape[1]
+        if positions is None:
+            if end > self.embed_positions.num_embeddings:
+                raise ValueError(
+                    f"the decoder has {self.embed_positions.num_embeddings} positions, but {end} are needed"
+                )
+            states = embeddings + self.embed_positions.weight[n_past:end]
+        else:
+            states = embeddings + self.embed_positions.weight[positions]
+        return F.dropout(states, p=self.dropout, training=self.training)
+
+    def _run_layer(
+        self,
+        layer: DecoderLayer,
+        states: Tensor,
+        text: TextCache | None,
+        audio: CrossAttentionCache | None,
+        *,
+        mask: Tensor | None,
+        trace: Trace,
+    ) -> Tensor:
+        heard = None if audio is None else audio.layers[layer.index]
+        if self.gradient_checkpointing and self.training and text is None and trace.attentions is None:
+            return cast("Tensor", checkpoint(layer, states, None, heard, mask=mask, use_reentrant=False))
+        return cast(
+            "Tensor",
+            layer(
+                states, text, heard, mask=mask, weights=trace.attentions, cross_weights=trace.cross_attentions
+            ),
+        )
+
+
+def _padding_row(architecture: Architecture) -> int | None:
+    row = architecture.pad_token_id
+    return row if row is not None and 0 <= row < architecture.vocab_size else None

@@ -20,33 +20,40 @@ TIED_NAME = "model.decoder.embed_tokens.weight"
 class EncoderDecoder(nn.Module):
     """The two stacks under the names that checkpoints give them."""
 
-    def __init__(self, config: Architecture) -> None:
+    encoder: AudioEncoder
+    decoder: TextDecoder
+
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.encoder = AudioEncoder(config)
-        self.decoder = TextDecoder(config)
+        self.encoder = AudioEncoder(architecture)
+        self.decoder = TextDecoder(architecture)
 
 
 class Whisper(nn.Module):
     """Whisper with Hugging Face's parameter names, those of `WhisperForConditionalGeneration`."""
 
-    def __init__(self, config: Architecture) -> None:
+    model: EncoderDecoder
+
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.config = config
-        self.model = EncoderDecoder(config)
-        self.proj_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.architecture = architecture
+        self.model = EncoderDecoder(architecture)
+        self.proj_out = nn.Linear(architecture.d_model, architecture.vocab_size, bias=False)
         self.tie_weights()
 
     @classmethod
-    def from_state(cls, config: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype) -> Whisper:
+    def from_state(
+        cls, architecture: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype
+    ) -> Whisper:
         """The model whose parameters are `state`, converted to `dtype`, in evaluation mode.
 
         `proj_out.weight` may be missing when it is tied. No parameter is initialised first, and none is held
         twice. Raises CheckpointError that lists names missing or left over and shapes that do not fit.
         """
         with torch.device("meta"):
-            model = cls(config)
+            model = cls(architecture)
         tensors = {name: tensor.to(dtype) for name, tensor in state.items()}
-        if config.tie_word_embeddings and TIED_NAME in tensors:
+        if architecture.tie_word_embeddings and TIED_NAME in tensors:
             tensors[HEAD_NAME] = tensors[TIED_NAME]
         _check_fit(model.state_dict(), tensors)
         model.load_state_dict(tensors, strict=True, assign=True)
@@ -55,7 +62,7 @@ class Whisper(nn.Module):
 
     def tie_weights(self) -> None:
         """Let the output projection share the token embedding, where the configuration says so."""
-        if self.config.tie_word_embeddings:
+        if self.architecture.tie_word_embeddings:
             self.proj_out.weight = self.model.decoder.embed_tokens.weight
 
     @property
@@ -70,8 +77,7 @@ class Whisper(nn.Module):
 
     def encode(self, features: Tensor) -> Tensor:
         """Audio states [B, S, D] of log-mel `features` [B, M, W] of any float type and device."""
-        states: Tensor = self.model.encoder(features.to(device=self.device, dtype=self.dtype))
-        return states
+        return self.model.encoder.encode(features.to(device=self.device, dtype=self.dtype))
 
     def listen(self, audio_states: Tensor) -> CrossAttentionCache:
         """What the decoder's layers need to know of `audio_states` [B, S, D], computed once per window."""
@@ -83,8 +89,7 @@ class Whisper(nn.Module):
 
     def hidden(self, tokens: Tensor, text: SelfAttentionCache, audio: CrossAttentionCache) -> Tensor:
         """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions."""
-        states: Tensor = self.model.decoder(tokens, text, audio)
-        return states
+        return self.model.decoder.decode(tokens, text, audio)
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits float32 [..., V] of decoder states [..., D]."""

@@ -85,7 +85,7 @@ def _make_chooser(
 
 
 def _max_steps(model: Whisper, prompt: Prompt, options: DecodeOptions) -> int:
-    n_positions = model.config.max_target_positions
+    n_positions = model.architecture.max_target_positions
     sample_len = options.sample_len or n_positions // 2
     # The last token found is never fed, hence one more than there are positions left.
     return min(sample_len, n_positions + 1 - len(prompt.tokens))

@@ -32,7 +32,7 @@ class Transcriber:
         self.model = model
         self.tokenizer = tokenizer
         self.origin = origin
-        self._vocabulary = tokenizer.vocabulary(multilingual=model.config.is_multilingual)
+        self._vocabulary = tokenizer.vocabulary(multilingual=model.architecture.is_multilingual)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Transcriber:
             recording,
             self.tokenizer,
             options,
-            n_text_positions=self.model.config.max_target_positions,
+            n_text_positions=self.model.architecture.max_target_positions,
             origin={
                 "model": self.origin,
                 "device": str(self.model.device),
@@ -105,13 +105,13 @@ class Transcriber:
                 self._vocabulary,
                 language=language or "en",
                 prefix=self.tokenizer.encode(options.prefix),
-                n_text_positions=self.model.config.max_target_positions,
+                n_text_positions=self.model.architecture.max_target_positions,
             )
         return dataclasses.replace(options, language=language)
 
     def _read(self, audio: AudioSource, sampling_rate: int | None) -> Recording:
         chunks = iterate_waveform(audio, sampling_rate=sampling_rate)
-        return read_recording(chunks, self.model.config.num_mel_bins, self.model.device)
+        return read_recording(chunks, self.model.architecture.num_mel_bins, self.model.device)
 
     def _decoder(self, recording: Recording) -> WindowDecoder:
         return WindowDecoder(self.model, self.tokenizer, self._vocabulary, recording)

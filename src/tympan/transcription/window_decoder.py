@@ -75,7 +75,7 @@ class WindowDecoder:
             previous=previous,
             prefix=self.encode_text(options.prefix),
             without_timestamps=options.without_timestamps,
-            n_text_positions=self._model.config.max_target_positions,
+            n_text_positions=self._model.architecture.max_target_positions,
         )
         decoded = decode_window(
             self._model,

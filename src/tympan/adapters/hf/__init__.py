@@ -1,0 +1,1 @@
+"""The names, arguments and shapes of Hugging Face transformers, translated to the stages."""
