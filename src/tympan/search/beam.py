@@ -18,7 +18,7 @@ class BeamSearch:
         self._finished: list[Hypothesis] = []
         self._sum_logprobs = [0.0]
 
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
         """The best `n_rows` continuations that do not end; those that end among them are set aside."""
         n_candidates = min(self.n_rows + 1, logits.shape[1])
         logprobs, tokens = logits.log_softmax(dim=1).topk(n_candidates, dim=1)  # [N', n_rows + 1]
@@ -35,8 +35,10 @@ class BeamSearch:
         kept = self._take(ranked, written)
         self._sum_logprobs = [sum_logprob for sum_logprob, _, _ in kept]
         next_tokens = torch.tensor([token for _, _, token in kept], device=logits.device)
-        rows = torch.tensor([row for _, row, _ in kept], device=logits.device)
-        return next_tokens, rows
+        rows = [row for _, row, _ in kept]
+        if rows == list(range(len(logits))):
+            return next_tokens, None
+        return next_tokens, torch.tensor(rows, device=logits.device)
 
     @property
     def finished(self) -> bool:

@@ -37,10 +37,10 @@ class Chooser(Protocol):
 
     n_rows: int
 
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
-        """Next tokens int64 [N] and the rows int64 [N] of `written` [N', T] they continue.
+    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Next tokens int64 [N], and the rows int64 [N] of `written` [N', T] that they continue.
 
-        `logits` are float32 [N', V]; at the first step N' is 1.
+        `logits` are float32 [N', V]; at the first step N' is 1. No rows mean: each continues its own.
         """
 
     @property
@@ -111,14 +111,11 @@ def _search(
         for rule in rules:
             rule(logits, written)
         next_tokens, rows = chooser.choose(logits, written)
-        written = torch.cat((written[rows], next_tokens[:, None]), dim=1)  # [N, step + 1]
+        continued = written if rows is None else written[rows]
+        written = torch.cat((continued, next_tokens[:, None]), dim=1)  # [N, step + 1]
         if chooser.finished or step == n_steps - 1:
             break
-        if not _is_identity(rows, text.n_rows):
+        if rows is not None:
             text = text.select(rows)
         logits = model.project(model.hidden(next_tokens[:, None], text, audio)[:, -1])  # [N, V]
     return written, at_start
-
-
-def _is_identity(rows: Tensor, n_rows: int) -> bool:
-    return rows.tolist() == list(range(n_rows))

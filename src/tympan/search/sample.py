@@ -18,13 +18,12 @@ class Sampler:
         self._end_of_text = end_of_text
         self._temperature = temperature
         self._random = torch.Generator(device).manual_seed(seed)
-        self._rows = torch.arange(n_rows, device=device)
         self._sum_logprobs = torch.zeros(n_rows, device=device)
         self._is_done = torch.zeros(n_rows, dtype=torch.bool, device=device)
 
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:
+    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
         """One token per row; a row that has ended goes on with end-of-text at no cost."""
-        sources = self._rows if len(logits) == self.n_rows else torch.zeros_like(self._rows)
+        sources = None if len(logits) == self.n_rows else logits.new_zeros(self.n_rows, dtype=torch.int64)
         logits = logits.expand(self.n_rows, -1)
         tokens = self._draw(logits)
         logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=1)
