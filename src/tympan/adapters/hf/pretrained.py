@@ -1,0 +1,369 @@
+"""What all Hugging Face model classes share: weights in and out, first values, questions about themselves."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tympan.adapters.hf.configuration import WhisperConfig
+from tympan.adapters.hf.generation_config import GenerationConfig
+from tympan.adapters.hf.saving import read_state, save_state
+from tympan.errors import CheckpointError
+from tympan.model.attention import Attention
+from tympan.model.audio_encoder import AudioEncoder, sinusoids
+from tympan.model.text_decoder import TextDecoder
+
+logger = logging.getLogger(__name__)
+
+ATTENTION_IMPLEMENTATIONS = ("sdpa", "eager")
+_BASE_PREFIX = "model."
+
+
+class WhisperPreTrainedModel(nn.Module):
+    """The base of every model class here; it has no parameters of its own.
+
+    The class that inherits sets `config`, builds its parts, and calls `post_init`.
+    """
+
+    config_class = WhisperConfig
+    base_model_prefix = "model"
+    main_input_name = "input_features"
+    supports_gradient_checkpointing = True
+    _tied_weights_keys: ClassVar[dict[str, str]] = {}
+
+    # Where a class has the parts that can be asked for by name.
+    _encoder_path: ClassVar[str | None] = None
+    _decoder_path: ClassVar[str | None] = None
+    _input_embeddings_path: ClassVar[str | None] = None
+    _output_embeddings_path: ClassVar[str | None] = None
+
+    config: WhisperConfig
+    generation_config: GenerationConfig | None = None
+
+    # Weights in and out
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *,
+        config: WhisperConfig | None = None,
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        device_map: str | torch.device | None = None,
+        attn_implementation: str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **config_changes: object,
+    ) -> Any:  # noqa: ANN401  (Self, or Self and the loading info)
+        """A model with the weights of a folder, a Hub id or a name such as "base", in evaluation mode.
+
+        `dtype` is a torch type, its name, or "auto" (as stored); by default float32. `device_map` is a device
+        or "auto". Names of `WhisperConfig` in `config_changes` change the configuration. Parameters that the
+        checkpoint lacks are initialised and named in a warning, as are those that it has too many; with
+        `output_loading_info` the result is (model, info), where info lists both.
+        Raises CheckpointError when the weights cannot be had or a shape differs (unless
+        `ignore_mismatched_sizes`), TypeError for a keyword that is neither documented nor a field.
+        """
+        stored_config, stored_generation, stored = read_state(
+            pretrained_model_name_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+        )
+        config = _changed_config(config or WhisperConfig.from_dict(stored_config), config_changes)
+        model = cls(config)
+        info = model._load(stored, ignore_mismatched_sizes=ignore_mismatched_sizes)
+        if stored_generation is not None and model.generation_config is not None:
+            model.generation_config = GenerationConfig.from_dict(stored_generation)
+        if attn_implementation is not None:
+            model.set_attn_implementation(attn_implementation)
+        model = model.to(_chosen_dtype(dtype if dtype is not None else torch_dtype, stored))
+        if device_map is not None:
+            model = model.to(_chosen_device(device_map))
+        _report(info, cls.__name__, os.fspath(pretrained_model_name_or_path))
+        model.eval()
+        return (model, info) if output_loading_info else model
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *,
+        state_dict: Mapping[str, Tensor] | None = None,
+        max_shard_size: int | str = "50GB",
+    ) -> None:
+        """Write `config.json`, `generation_config.json` where there is one, and the weights as safetensors.
+
+        Weights beyond `max_shard_size` are split into shards with an index. Tied weights are written once.
+        transformers loads the folder as it is.
+        """
+        os.makedirs(save_directory, exist_ok=True)
+        self.config.architectures = [type(self).__name__]
+        self.config.save_pretrained(save_directory)
+        if self.generation_config is not None:
+            self.generation_config.save_pretrained(save_directory)
+        state = dict(self.state_dict() if state_dict is None else state_dict)
+        if self.config.tie_word_embeddings:
+            for tied in self._tied_weights_keys:
+                state.pop(tied, None)
+        save_state(save_directory, state, max_shard_size=max_shard_size)
+
+    def _load(self, stored: Mapping[str, Tensor], *, ignore_mismatched_sizes: bool) -> dict[str, list[Any]]:
+        """Take what fits of `stored`; what does not is listed in the result."""
+        own = self.state_dict()
+        matched, unexpected = _match_names(stored, own)
+        if self.config.tie_word_embeddings:
+            for tied, source in self._tied_weights_keys.items():
+                if tied not in matched and source in matched:
+                    matched[tied] = matched[source]
+        mismatched = [name for name, tensor in matched.items() if tensor.shape != own[name].shape]
+        if mismatched and not ignore_mismatched_sizes:
+            shapes = "; ".join(
+                f"{name} is {tuple(matched[name].shape)}, but {tuple(own[name].shape)} is needed"
+                for name in mismatched[:8]
+            )
+            raise CheckpointError(f"the weights do not fit the configuration: {shapes}")
+        fitting = {name: tensor for name, tensor in matched.items() if name not in mismatched}
+        self.load_state_dict(fitting, strict=False)
+        return {
+            "missing_keys": sorted(own.keys() - matched.keys()),
+            "unexpected_keys": sorted(unexpected),
+            "mismatched_keys": sorted(mismatched),
+        }
+
+    # Initialisation
+
+    def post_init(self) -> None:
+        """Tie what is tied and give every parameter its first value."""
+        self.apply(self._init_weights)
+        self.tie_weights()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Normal weights of deviation `init_std`, zero biases; sines for the encoder's positions."""
+        if isinstance(module, (nn.Linear, nn.Conv1d)):
+            module.weight.normal_(0.0, self.config.init_std)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, self.config.init_std)
+            if module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+        elif isinstance(module, AudioEncoder):
+            module.embed_positions.weight.copy_(sinusoids(*module.embed_positions.weight.shape))
+
+    def tie_weights(self) -> None:
+        """Let parameters that the configuration ties be one and the same."""
+        if self.config.tie_word_embeddings:
+            for tied, source in self._tied_weights_keys.items():
+                owner, _, name = tied.rpartition(".")
+                setattr(self.get_submodule(owner), name, self.get_parameter(source))
+
+    # Questions and settings
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether any part computes its layers again in the backward pass."""
+        return any(stack.gradient_checkpointing for stack in self._stacks())
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: Mapping[str, object] | None = None
+    ) -> None:
+        """Compute the layers again in the backward pass instead of keeping what they did.
+
+        `use_reentrant`, the one setting there is, must be False: the other kind is on its way out of PyTorch.
+        """
+        settings = dict(gradient_checkpointing_kwargs or {})
+        if settings.pop("use_reentrant", False) or settings:
+            raise ValueError(
+                "gradient_checkpointing_kwargs may hold use_reentrant=False alone,"
+                f" but got {gradient_checkpointing_kwargs!r}"
+            )
+        for stack in self._stacks():
+            stack.gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep what the layers did for the backward pass, as usual."""
+        for stack in self._stacks():
+            stack.gradient_checkpointing = False
+
+    def set_attn_implementation(self, attn_implementation: str) -> None:
+        """Compute attention by PyTorch's fused kernels ("sdpa") or written out ("eager"): equal results."""
+        if attn_implementation not in ATTENTION_IMPLEMENTATIONS:
+            known = ", ".join(ATTENTION_IMPLEMENTATIONS)
+            raise ValueError(f"attn_implementation must be one of {known}, but got {attn_implementation!r}")
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.is_fused = attn_implementation == "sdpa"
+
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """How many numbers the parameters hold; tied ones count once."""
+        left_out = {
+            id(module.weight)
+            for module in self.modules()
+            if exclude_embeddings and isinstance(module, nn.Embedding)
+        }
+        return sum(
+            parameter.numel()
+            for parameter in self.parameters()
+            if id(parameter) not in left_out and (parameter.requires_grad or not only_trainable)
+        )
+
+    def get_encoder(self) -> nn.Module:
+        """The encoder; raises AttributeError where there is none."""
+        return self._part("encoder", self._encoder_path)
+
+    def get_decoder(self) -> nn.Module:
+        """The decoder; raises AttributeError where there is none."""
+        return self._part("decoder", self._decoder_path)
+
+    def freeze_encoder(self) -> None:
+        """Let no parameter of the encoder be trained."""
+        self.get_encoder().requires_grad_(False)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The module that the input enters by: the token embedding, or an encoder's first convolution."""
+        return self._part("input embeddings", self._input_embeddings_path)
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Put another module in the place of the input embeddings."""
+        self._replace("input embeddings", self._input_embeddings_path, value)
+
+    def get_output_embeddings(self) -> nn.Module | None:
+        """The projection to the vocabulary, or None."""
+        path = self._output_embeddings_path
+        return None if path is None else self.get_submodule(path)
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Put another projection in the place of the one to the vocabulary."""
+        self._replace("output embeddings", self._output_embeddings_path, new_embeddings)
+
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None
+    ) -> nn.Module:
+        """Give the vocabulary `new_num_tokens` tokens, rounded up; new rows start near the mean of the old.
+
+        The embedding, the output projection and `config.vocab_size` follow. Without a number nothing changes.
+        """
+        embedding = self.get_input_embeddings()
+        if not isinstance(embedding, nn.Embedding):
+            raise TypeError(f"{type(self).__name__} has no token embeddings to resize")
+        wanted = embedding.num_embeddings if new_num_tokens is None else new_num_tokens
+        if pad_to_multiple_of:
+            wanted = -(-wanted // pad_to_multiple_of) * pad_to_multiple_of
+        if wanted == embedding.num_embeddings:
+            return embedding
+        resized = _resized_embedding(embedding, wanted)
+        self.set_input_embeddings(resized)
+        head = self.get_output_embeddings()
+        if isinstance(head, nn.Linear):
+            if not self.config.tie_word_embeddings:
+                head.weight = nn.Parameter(_resized_rows(head.weight, wanted))
+            head.out_features = wanted
+        self.config.vocab_size = wanted
+        self.tie_weights()
+        return resized
+
+    def _part(self, what: str, path: str | None) -> nn.Module:
+        if path is None:
+            raise AttributeError(f"{type(self).__name__} has no {what}")
+        return self.get_submodule(path)
+
+    def _replace(self, what: str, path: str | None, value: nn.Module) -> None:
+        self._part(what, path)
+        owner, _, name = (path or "").rpartition(".")
+        setattr(self.get_submodule(owner), name, value)
+
+    def _stacks(self) -> list[AudioEncoder | TextDecoder]:
+        return [m for m in self.modules() if isinstance(m, (AudioEncoder, TextDecoder))]
+
+
+def _match_names(
+    stored: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """`stored` under the names of `own`, whether either says `model.` in front or not; and what is left."""
+    matched, unexpected = {}, []
+    for name, tensor in stored.items():
+        spellings = (name, name.removeprefix(_BASE_PREFIX), _BASE_PREFIX + name)
+        fitting = next((spelling for spelling in spellings if spelling in own), None)
+        if fitting is None:
+            unexpected.append(name)
+        else:
+            matched[fitting] = tensor
+    return matched, unexpected
+
+
+def _changed_config(config: WhisperConfig, changes: Mapping[str, object]) -> WhisperConfig:
+    known = config.to_dict()
+    for name in changes:
+        if name not in known and not hasattr(config, name):
+            raise TypeError(f"from_pretrained() got an unexpected keyword argument {name!r}")
+    return WhisperConfig.from_dict({**known, **changes}) if changes else config
+
+
+def _chosen_dtype(dtype: torch.dtype | str | None, stored: Mapping[str, Tensor]) -> torch.dtype:
+    if dtype is None:
+        return torch.float32
+    if dtype == "auto":
+        return next((t.dtype for t in stored.values() if t.is_floating_point()), torch.float32)
+    chosen = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
+        raise ValueError(f"dtype must be a float type of torch, its name, or 'auto', but got {dtype!r}")
+    return chosen
+
+
+def _chosen_device(device_map: str | torch.device) -> torch.device:
+    if device_map == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device_map)
+
+
+def _report(info: Mapping[str, list[str]], class_name: str, name: str) -> None:
+    """Name in a log warning what was initialised afresh, and what of the checkpoint was left out."""
+    fresh = [*info["missing_keys"], *info["mismatched_keys"]]
+    if fresh:
+        logger.warning(
+            "%s: these parameters are not in %s and start untrained: %s", class_name, name, ", ".join(fresh)
+        )
+    if info["unexpected_keys"]:
+        logger.info("%s: %s also holds %s", class_name, name, ", ".join(info["unexpected_keys"]))
+
+
+@torch.no_grad()
+def _resized_rows(weight: Tensor, n_rows: int) -> Tensor:
+    """The first `n_rows` rows of `weight` [V, D], then the mean of all rows where there are too few."""
+    kept = weight[:n_rows]
+    fresh = weight.mean(dim=0, keepdim=True).expand(n_rows - len(kept), -1)
+    return torch.cat((kept, fresh)).clone()
+
+
+def _resized_embedding(embedding: nn.Embedding, n_rows: int) -> nn.Embedding:
+    padding_row = embedding.padding_idx
+    if padding_row is not None and padding_row >= n_rows:
+        padding_row = None
+    rows = _resized_rows(embedding.weight, n_rows)
+    resized = nn.Embedding(n_rows, embedding.embedding_dim, padding_row, _weight=rows)
+    return resized.requires_grad_(embedding.weight.requires_grad)
