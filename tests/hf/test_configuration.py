@@ -13,7 +13,8 @@ import sys
 
 import pytest
 
-from tympan.adapters.hf.configuration import PretrainedFileError, WhisperConfig
+from tympan.adapters.hf.configuration import WhisperConfig
+from tympan.adapters.hf.files import PretrainedFileError
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, OptionError
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from tympan.adapters.hf.configuration import PretrainedFileError, WhisperConfig
+from tympan.adapters.hf.configuration import WhisperConfig
 from tympan.adapters.hf.feature_extraction import BatchFeature, WhisperFeatureExtractor
+from tympan.adapters.hf.files import PretrainedFileError
 from tympan.audio.features import log_mel_spectrogram
 from tympan.errors import AudioError, OptionError
 

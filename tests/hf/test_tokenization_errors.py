@@ -7,7 +7,7 @@ import torch
 from tokenization_folders import bare_folder, both, complete_folder, stored_or_skip
 
 from tympan.adapters.hf.batch_encoding import BatchEncoding
-from tympan.adapters.hf.configuration import PretrainedFileError
+from tympan.adapters.hf.files import PretrainedFileError
 from tympan.adapters.hf.tokenization import WhisperTokenizer
 from tympan.errors import TympanError, TympanWarning
 

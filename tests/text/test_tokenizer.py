@@ -120,3 +120,11 @@ def test_languages_are_those_of_the_reference():
 def test_an_unknown_language_is_refused():
     with pytest.raises(OptionError, match="'klingon'"):
         language_code("klingon")
+
+
+def test_a_missing_first_merge_is_mended(base, tmp_path):
+    state = json.loads(base.tokenizer.encoding.to_str())
+    state["model"]["merges"] = state["model"]["merges"][1:]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+    mended = Tokenizer.from_file(tmp_path / "tokenizer.json")
+    assert mended.encode(" the time") == base.tokenizer.encode(" the time") == [264, 565]

@@ -7,7 +7,7 @@ whole UTF-8 characters become U+FFFD, exactly as openai-whisper does it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _ANNOTATION_MARKS = (
     *("{{", "}}", "♪♪", "♪♪♪"),
 )
 _MUSIC_MARKS = "♩♪♫♬♭♮♯"
+
+_FIRST_MERGED = "Ġt"
 
 
 class Tokenizer:
@@ -52,7 +54,7 @@ class Tokenizer:
     def from_file(cls, tokenizer_json: Path) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`; raises CheckpointError when it cannot be read."""
         try:
-            return cls(tokenizers.Tokenizer.from_file(str(tokenizer_json)))
+            return cls(with_first_merge(tokenizers.Tokenizer.from_file(str(tokenizer_json))))
         except CheckpointError as fault:
             raise CheckpointError(f"{tokenizer_json}: {fault}") from None
         except Exception as fault:
@@ -169,6 +171,30 @@ class Tokenizer:
                 if len(spelled) == 1 or mark in _MUSIC_MARKS:
                     ids.add(spelled[0])
         return tuple(sorted(ids))
+
+
+def with_first_merge(encoding: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """`encoding`, or a copy of it with the merges as in `mended_merges`."""
+    token = encoding.token_to_id(_FIRST_MERGED)
+    if token is None or encoding.encode(" t", add_special_tokens=False).ids == [token]:
+        return encoding
+    values = json.loads(encoding.to_str())
+    model = values["model"]
+    model["merges"] = mended_merges(model["vocab"], model["merges"])
+    return tokenizers.Tokenizer.from_str(json.dumps(values))
+
+
+def mended_merges(vocabulary: Container[str], merges: list[Any]) -> list[Any]:
+    """`merges`, with `Ġ t` before them where the vocabulary has that token and no merge makes it.
+
+    Conversions without this first merge of GPT-2's are in the field. They decode as they should, but of a
+    prompt every word that begins with a t is cut into pieces that the model has never seen. Merges are
+    strings or pairs.
+    """
+    if _FIRST_MERGED not in vocabulary or any("".join(m).replace(" ", "") == _FIRST_MERGED for m in merges):
+        return merges
+    are_pairs = bool(merges) and not isinstance(merges[0], str)
+    return [["Ġ", "t"] if are_pairs else "Ġ t", *merges]
 
 
 def _special_tokens(vocabulary: dict[str, int], added_tokens_json: Path | None) -> list[str]:

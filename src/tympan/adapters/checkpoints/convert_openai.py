@@ -199,8 +199,7 @@ def _tokenizer_files(architecture: Architecture, tokenizer: Tokenizer) -> Files:
 def _whole_encoding(vocab_size: int, encoding: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """OpenAI's own if `encoding` has that vocabulary, else `encoding`.
 
-    Converted folders in the field lack the timestamps, and some the first merge (`Ġ t`), without which every
-    word that begins with a t is cut into pieces.
+    Converted folders in the field lack the timestamps.
     """
     if not has_builtin_tokenizer(vocab_size):
         return encoding

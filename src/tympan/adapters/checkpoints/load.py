@@ -53,10 +53,7 @@ def load_checkpoint(
     config, state, generation = READERS[format_name](files)
     # What lies beside a `.pt` may belong to another model; OpenAI's vocabularies follow from their sizes.
     is_builtin = format_name == "openai" and has_builtin_tokenizer(config.vocab_size)
-    if is_builtin:
-        tokenizer = builtin_tokenizer(config.vocab_size)
-    else:
-        tokenizer = mended_tokenizer(read_tokenizer(files), config.vocab_size)
+    tokenizer = builtin_tokenizer(config.vocab_size) if is_builtin else read_tokenizer(files)
     return Checkpoint(config, state, generation, tokenizer, format_name, files.origin)
 
 
@@ -72,22 +69,3 @@ def read_tokenizer(files: FileSet) -> Tokenizer:
     return Tokenizer.from_vocabulary(
         files["vocab.json"].verified_path(), files["merges.txt"].verified_path(), added
     )
-
-
-def mended_tokenizer(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
-    """`tokenizer`, or OpenAI's own where it is that one without its first merge (`Ġ t`).
-
-    Conversions with this fault are in the field. They decode as they should, but a prompt's every word that
-    begins with a t is cut into pieces the model has never seen.
-    """
-    encoding = tokenizer.encoding
-    first_merge = encoding.token_to_id("Ġt")
-    if (
-        first_merge is None
-        or tokenizer.encode(" t") == [first_merge]
-        or not has_builtin_tokenizer(vocab_size)
-    ):
-        return tokenizer
-    whole = builtin_tokenizer(vocab_size)
-    own_vocabulary = whole.encoding.get_vocab(with_added_tokens=False)
-    return whole if encoding.get_vocab(with_added_tokens=False) == own_vocabulary else tokenizer

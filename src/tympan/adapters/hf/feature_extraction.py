@@ -24,11 +24,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tympan.adapters.hf.configuration import (
-    CONFIG_NAME,
+from tympan.adapters.hf.configuration import CONFIG_NAME, WhisperConfig
+from tympan.adapters.hf.files import (
     FileLookup,
     PretrainedFileError,
-    WhisperConfig,
     folder_to_save_in,
     read_json,
     refuse_upload,

@@ -20,12 +20,7 @@ from tympan.adapters.checkpoints.alignment_heads import Heads, alignment_heads
 from tympan.adapters.checkpoints.layout import format_of
 from tympan.adapters.checkpoints.load import READERS
 from tympan.adapters.checkpoints.release_facts import generation_values
-from tympan.adapters.hf.configuration import (
-    FileLookup,
-    PretrainedFileError,
-    folder_to_save_in,
-    refuse_upload,
-)
+from tympan.adapters.hf.files import FileLookup, PretrainedFileError, folder_to_save_in, refuse_upload
 from tympan.adapters.hf.saving import derived_values
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, OptionError

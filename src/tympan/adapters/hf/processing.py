@@ -14,8 +14,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tympan.adapters.hf.configuration import folder_to_save_in, refuse_upload
 from tympan.adapters.hf.feature_extraction import PROCESSOR_NAME, BatchFeature, WhisperFeatureExtractor
+from tympan.adapters.hf.files import folder_to_save_in, refuse_upload
 from tympan.errors import OptionError
 
 _OF_SOUND_ALONE = frozenset({"do_normalize", "device"})

@@ -18,10 +18,10 @@ from typing import Any
 import tokenizers
 
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
-from tympan.adapters.hf.configuration import FileLookup, PretrainedFileError, read_json
+from tympan.adapters.hf.files import FileLookup, PretrainedFileError, read_json
 from tympan.adapters.hf.tokenization_vocabulary import SpecialTokens, is_token, spelled
 from tympan.errors import CheckpointError, InputError
-from tympan.text.tokenizer import Tokenizer
+from tympan.text.tokenizer import Tokenizer, mended_merges
 from tympan.units import POSITION_S, WINDOW_POSITIONS
 
 TIMESTAMP = re.compile(r"<\|(\d+\.\d+)\|>")
@@ -123,7 +123,8 @@ def _vocabulary(files: FileSet, whole: Mapping[str, Any] | None) -> dict[str, An
     model = whole.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise PretrainedFileError(f"{files['tokenizer.json']} holds no byte-pair encoding")
-    found: dict[str, Any] = {"vocab": model["vocab"], "merges": model.get("merges") or []}
+    known_merges = mended_merges(model["vocab"], model.get("merges") or [])
+    found: dict[str, Any] = {"vocab": model["vocab"], "merges": known_merges}
     if isinstance(whole.get("truncation"), dict):
         found["truncation_side"] = str(whole["truncation"].get("direction", "right")).lower()
     if isinstance(whole.get("padding"), dict):
