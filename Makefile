@@ -3,7 +3,7 @@
 #   make demo     install into .venv, transcribe samples/austen.flac with tiny.en, print it
 #   make test     install what the tests need, run them
 #   make check    ruff format, ruff lint, mypy strict
-#   make bench    parity and accuracy against openai-whisper on ../shared/speech (tens of minutes)
+#   make bench    speed and parity against openai-whisper on ../shared/speech (hours, mostly its own)
 #   make clean    remove .venv and caches
 
 PYTHON ?= python3
@@ -24,6 +24,7 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev
+	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/parity.py --output-dir out/parity
 
 clean:

@@ -1,4 +1,4 @@
-"""The small files of a pretrained model: found without its weights, read; and the folder they are saved in."""
+"""The small files of a pretrained model: found without its weights, read, and the folder to save them in."""
 
 from __future__ import annotations
 
