@@ -584,18 +584,10 @@ def _derived_from_weights(name_or_path: str | os.PathLike[str], lookup: FileLook
     """
     from tympan.adapters.checkpoints.layout import format_of
     from tympan.adapters.checkpoints.load import READERS
-    from tympan.adapters.checkpoints.resolve import resolve
     from tympan.adapters.hf.saving import derived_values
 
     try:
-        files = resolve(
-            name_or_path,
-            offline=lookup.local_files_only,
-            revision=lookup.revision,
-            token=lookup.token if isinstance(lookup.token, str) else None,
-            cache_dir=lookup.cache_dir,
-            needs_tokenizer=False,
-        )
+        files = lookup.find_checkpoint(name_or_path)
         format_name = format_of(files)
         if format_name == "huggingface":
             raise CheckpointError(f"{files.origin} has no {CONFIG_NAME} that says model_type")

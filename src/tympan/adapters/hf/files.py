@@ -73,6 +73,19 @@ class FileLookup:
             raise PretrainedFileError(f"there is no file or folder {name!r}")
         return self._in_cache(name, names) or self._in_wheel(name) or self._on_hub(name, names)
 
+    def find_checkpoint(self, name_or_path: str | os.PathLike[str]) -> FileSet:
+        """All files of the model, its weights included; raises CheckpointError when it cannot be had."""
+        from tympan.adapters.checkpoints.resolve import resolve
+
+        return resolve(
+            name_or_path,
+            offline=self.local_files_only,
+            revision=self.revision,
+            token=self.token if isinstance(self.token, str) else None,
+            cache_dir=self.cache_dir,
+            needs_tokenizer=False,
+        )
+
     def _in_cache(self, name: str, names: tuple[str, ...]) -> FileSet | None:
         repo_id = hub_id(name)
         if repo_id is None or self.force_download:

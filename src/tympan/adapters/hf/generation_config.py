@@ -239,17 +239,8 @@ def whisper_generation_config(
 
 def _derived(name_or_path: str | os.PathLike[str], lookup: FileLookup) -> dict[str, Any] | None:
     """What `generation_config.json` would say of a checkpoint in another format, else None."""
-    from tympan.adapters.checkpoints.resolve import resolve
-
     try:
-        files = resolve(
-            name_or_path,
-            offline=lookup.local_files_only,
-            revision=lookup.revision,
-            token=lookup.token if isinstance(lookup.token, str) else None,
-            cache_dir=lookup.cache_dir,
-            needs_tokenizer=False,
-        )
+        files = lookup.find_checkpoint(name_or_path)
         format_name = format_of(files)
         if format_name == "huggingface":
             return None
