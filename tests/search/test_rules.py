@@ -23,6 +23,15 @@ def apply(rules, logits, written):
     return changed
 
 
+def timestamps_of(vocabulary, max_initial_position=None):
+    return timestamp_rules(
+        begin=vocabulary.timestamp_begin,
+        end_of_text=vocabulary.end_of_text,
+        no_timestamps=vocabulary.no_timestamps,
+        max_initial_position=max_initial_position,
+    )
+
+
 def plausible_history(chance: random.Random, vocabulary, n_tokens: int) -> list[int]:
     """Text between timestamps that do not run backwards."""
     history, latest = [], vocabulary.timestamp_begin
@@ -43,7 +52,7 @@ def test_timestamp_rules_equal_the_reference(vocabulary):
         no_timestamps=vocabulary.no_timestamps,
     )
     reference = decoding.ApplyTimestampRules(names, sample_begin=0, max_initial_timestamp_index=4)
-    rule = timestamp_rules(vocabulary, 0.08, CPU)
+    rule = timestamps_of(vocabulary, 4)
     chance = random.Random(3)
     for _ in range(400):
         n_tokens = chance.randrange(7)
@@ -55,24 +64,22 @@ def test_timestamp_rules_equal_the_reference(vocabulary):
 
 
 def test_the_answer_starts_with_an_early_timestamp(vocabulary):
-    logits = apply(
-        [timestamp_rules(vocabulary, 0.06, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long()
-    )
+    options = DecodeOptions(suppress_tokens=None, suppress_blank=False, max_initial_timestamp=0.06)
+    rules = make_rules(vocabulary, options, CPU)
+    logits = apply(rules, torch.zeros(1, N_TOKENS), torch.empty(1, 0).long())
     assert [i for i, value in enumerate(logits[0].tolist()) if value > -math.inf] == [20, 21, 22, 23]
 
 
 @pytest.mark.parametrize("limit", [None, 0.0])
 def test_no_limit_leaves_every_first_timestamp(vocabulary, limit):
-    logits = apply(
-        [timestamp_rules(vocabulary, limit, CPU)], torch.zeros(1, N_TOKENS), torch.empty(1, 0).long()
-    )
+    options = DecodeOptions(suppress_tokens=None, suppress_blank=False, max_initial_timestamp=limit)
+    rules = make_rules(vocabulary, options, CPU)
+    logits = apply(rules, torch.zeros(1, N_TOKENS), torch.empty(1, 0).long())
     assert torch.isfinite(logits[0, 20:]).all()
 
 
 def test_a_segment_ends_after_it_starts(vocabulary):
-    logits = apply(
-        [timestamp_rules(vocabulary, None, CPU)], torch.zeros(1, N_TOKENS), torch.tensor([[22, 5]])
-    )
+    logits = apply([timestamps_of(vocabulary)], torch.zeros(1, N_TOKENS), torch.tensor([[22, 5]]))
     assert torch.isinf(logits[0, 20:23]).all()
     assert torch.isfinite(logits[0, 23:]).all()
 
@@ -81,7 +88,7 @@ def test_likely_timestamps_together_beat_a_likelier_text_token(vocabulary):
     logits = torch.full((1, N_TOKENS), -10.0)
     logits[0, 5] = 1.0
     logits[0, 24:27] = 0.5
-    changed = apply([timestamp_rules(vocabulary, None, CPU)], logits, torch.tensor([[20, 6]]))
+    changed = apply([timestamps_of(vocabulary)], logits, torch.tensor([[20, 6]]))
     assert changed.argmax().item() == 24
 
 

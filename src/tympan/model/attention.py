@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -38,18 +40,23 @@ class Attention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         weights: list[Tensor] | None = None,
+        heads: Sequence[int] | None = None,
     ) -> Tensor:
         """What each position of `states` [N, T, D] finds in `remembered`: [N, T, D].
 
         With `causal`, the T positions are the last of those remembered, and none looks ahead of itself.
         `mask`, float [N or 1, 1, T, positions], is added to the scores and says all there is to say instead.
-        The attention weights [N, H, T, positions] are appended to `weights`, if that is a list.
+        The attention weights [N, H, T, positions] are appended to `weights`, if that is a list; with `heads`
+        those of these heads alone, [N, len(heads), T, positions], which leaves the fused kernels to the rest.
         """
         queries = self._split_heads(self.q_proj(states))  # [N, H, T, K]
         n_queries, n_keys = queries.shape[2], remembered.keys.shape[2]
         if mask is None and causal and 1 < n_queries < n_keys:
             mask = causal_mask(n_queries, n_keys, queries)
         is_causal = mask is None and causal and n_queries > 1
+        if weights is not None and heads is not None:
+            weights.append(_shares(queries[:, heads], remembered.keys[:, heads], mask))
+            weights = None
         if self.is_fused and weights is None:
             found = F.scaled_dot_product_attention(
                 queries,
@@ -69,10 +76,7 @@ class Attention(nn.Module):
         self, queries: Tensor, remembered: LayerKeysValues, mask: Tensor | None, weights: list[Tensor] | None
     ) -> Tensor:
         """Attention [N, H, T, K] written out."""
-        scores = (queries * queries.shape[-1] ** -0.5) @ remembered.keys.transpose(2, 3)
-        if mask is not None:
-            scores = scores + mask
-        shares = F.dropout(scores.softmax(dim=-1), p=self.dropout, training=self.training)
+        shares = F.dropout(_shares(queries, remembered.keys, mask), p=self.dropout, training=self.training)
         if weights is not None:
             weights.append(shares)
         return shares @ remembered.values
@@ -80,6 +84,15 @@ class Attention(nn.Module):
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[N, T, D] as [N, H, T, K]."""
         return projected.view(*projected.shape[:2], self.n_heads, -1).transpose(1, 2)
+
+
+def _shares(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention weights [N, H, T, positions] of `queries` [N, H, T, K] over `keys` [N, H, positions, K]."""
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
+    if mask is not None:
+        scores = scores + mask
+    shares: Tensor = scores.softmax(dim=-1)
+    return shares
 
 
 def causal_mask(n_queries: int, n_keys: int, like: Tensor, padding: Tensor | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -102,12 +102,14 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         mask: Tensor | None = None,
         weights: list[Tensor] | None = None,
         cross_weights: list[Tensor] | None = None,
+        cross_heads: Sequence[int] | None = None,
     ) -> Tensor:
         """[N, T, D] -> [N, T, D].
 
         The keys and values of the T positions are written into `text`; without it there is no past. Without
         `audio`, the layer's keys and values of the audio, only text is looked at. Attention weights are
-        appended to `weights` and `cross_weights`, where those are lists.
+        appended to `weights` and `cross_weights`, where those are lists; with `cross_heads`, to the latter
+        those of these heads alone.
         """
         normed = self.self_attn_layer_norm(states)
         remembered = self.self_attn.project_keys_values(normed)
@@ -116,11 +118,17 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         read = self.self_attn(normed, remembered, mask=mask, causal=True, weights=weights)
         states = states + F.dropout(read, p=self.dropout, training=self.training)
         if audio is not None:
-            heard = self._listen(self.encoder_attn_layer_norm(states), audio, cross_weights)
+            heard = self._listen(self.encoder_attn_layer_norm(states), audio, cross_weights, cross_heads)
             states = states + F.dropout(heard, p=self.dropout, training=self.training)
         return self._feed_forward(states)
 
-    def _listen(self, states: Tensor, audio: LayerKeysValues, weights: list[Tensor] | None) -> Tensor:
+    def _listen(
+        self,
+        states: Tensor,
+        audio: LayerKeysValues,
+        weights: list[Tensor] | None,
+        heads: Sequence[int] | None,
+    ) -> Tensor:
         """Attention to the audio, [N, T, D]: the hypotheses of a window query its one copy side by side."""
         n_rows, n_tokens, width = states.shape
         n_windows = audio.keys.shape[0]
@@ -129,6 +137,7 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
             states.reshape(n_windows, -1, width),
             audio,
             weights=kept,  # [B, G × T, D]
+            heads=heads,
         )
         if weights is not None and kept:
             n_positions = audio.keys.shape[2]

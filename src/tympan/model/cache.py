@@ -108,3 +108,12 @@ class CrossAttentionCache:
     def n_windows(self) -> int:
         """B: windows whose audio is held."""
         return self.layers[0].keys.shape[0]
+
+    def select(self, windows: Tensor) -> CrossAttentionCache:
+        """The audio of the windows with the indices `windows` (int64 [B'])."""
+        return CrossAttentionCache(
+            tuple(
+                LayerKeysValues(kv.keys.index_select(0, windows), kv.values.index_select(0, windows))
+                for kv in self.layers
+            )
+        )

@@ -123,12 +123,22 @@ class TextDecoder(nn.Module):
         trace: Trace,
     ) -> Tensor:
         heard = None if audio is None else audio.layers[layer.index]
+        cross_weights, cross_heads = trace.cross_attentions, None
+        if trace.cross_heads is not None:
+            cross_heads = trace.cross_heads.get(layer.index)
+            cross_weights = cross_weights if cross_heads else None
         if self.gradient_checkpointing and self.training and text is None and trace.attentions is None:
             return cast("Tensor", checkpoint(layer, states, None, heard, mask=mask, use_reentrant=False))
         return cast(
             "Tensor",
             layer(
-                states, text, heard, mask=mask, weights=trace.attentions, cross_weights=trace.cross_attentions
+                states,
+                text,
+                heard,
+                mask=mask,
+                weights=trace.attentions,
+                cross_weights=cross_weights,
+                cross_heads=cross_heads,
             ),
         )
 

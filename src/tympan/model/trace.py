@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,12 +15,14 @@ class Trace:
 
     `hidden_states`: the input of the first layer and the output of each, the last one normalised, [N, T, D].
     `attentions`: weights of self-attention, [N, H, T, positions]; `cross_attentions`: of attention to the
-    audio, [N, H, T, S].
+    audio, [N, H, T, S]. With `cross_heads`, the heads wanted by the index of their layer, the latter are kept
+    of these heads alone, and of no other layer; the other heads stay as quick as they are without a trace.
     """
 
     hidden_states: list[Tensor] | None = None
     attentions: list[Tensor] | None = None
     cross_attentions: list[Tensor] | None = None
+    cross_heads: Mapping[int, Sequence[int]] | None = None
 
     @classmethod
     def wanting(cls, *, hidden_states: bool = False, attentions: bool = False) -> Self:
@@ -35,3 +38,17 @@ class Trace:
         """Put `states`, the normalised ones, in the place of what the last layer gave."""
         if self.hidden_states:
             self.hidden_states[-1] = states
+
+    def of_token(self, index: int, n_past: int) -> Trace:
+        """What was kept of the token with this index among those read, which followed `n_past` others."""
+        here = slice(index, index + 1)
+        return Trace(
+            _each(self.hidden_states, lambda states: states[:, here]),
+            _each(self.attentions, lambda weights: weights[:, :, here, : n_past + index + 1]),
+            _each(self.cross_attentions, lambda weights: weights[:, :, here]),
+            self.cross_heads,
+        )
+
+
+def _each(kept: list[Tensor] | None, part: Callable[[Tensor], Tensor]) -> list[Tensor] | None:
+    return None if kept is None else [part(values) for values in kept]

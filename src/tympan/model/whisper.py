@@ -12,6 +12,7 @@ from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
 from tympan.model.text_decoder import TextDecoder
+from tympan.model.trace import Trace
 
 HEAD_NAME = "proj_out.weight"
 TIED_NAME = "model.decoder.embed_tokens.weight"
@@ -87,9 +88,23 @@ class Whisper(nn.Module):
         """An empty text cache for `n_rows` rows; see `TextDecoder.allocate_cache`."""
         return self.model.decoder.allocate_cache(n_rows, capacity)
 
-    def hidden(self, tokens: Tensor, text: SelfAttentionCache, audio: CrossAttentionCache) -> Tensor:
-        """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions."""
-        return self.model.decoder.decode(tokens, text, audio)
+    def hidden(
+        self,
+        tokens: Tensor,
+        text: SelfAttentionCache,
+        audio: CrossAttentionCache,
+        *,
+        positions: Tensor | None = None,
+        padding: Tensor | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions.
+
+        `positions`, `padding` and `trace` are those of `TextDecoder.decode`.
+        """
+        return self.model.decoder.decode(
+            tokens, text, audio, positions=positions, padding=padding, trace=trace
+        )
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits float32 [..., V] of decoder states [..., D]."""

@@ -1,7 +1,7 @@
-"""The decoding loop: one window's audio and a prompt -> the most likely tokens.
+"""One window's audio and a prompt -> the most likely tokens.
 
-The prompt is read in one pass; then each step feeds one token per hypothesis, lets the rules strike out what
-must not follow, and hands the logits to a chooser (`sample.Sampler` or `beam.BeamSearch`).
+Each step feeds one token per hypothesis, lets the rules strike out what must not follow, and hands the logits
+to a chooser (`sample.Sampler` or `beam.BeamSearch`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tympan.search.options import DecodeOptions
 from tympan.search.prompt import Prompt
 from tympan.search.rules import LogitRule, make_rules
 from tympan.search.sample import Sampler
+from tympan.search.steps import Chooser, TextRows, write
 from tympan.search.vocabulary import Vocabulary
 
 
@@ -32,20 +33,8 @@ class Decoded:
     no_speech_prob: float
 
 
-class Chooser(Protocol):
-    """Chooses tokens step by step and knows when it is done."""
-
-    n_rows: int
-
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Next tokens int64 [N], and the rows int64 [N] of `written` [N', T] that they continue.
-
-        `logits` are float32 [N', V]; at the first step N' is 1. No rows mean: each continues its own.
-        """
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more needs to be searched."""
+class WindowChooser(Chooser, Protocol):
+    """Chooses the tokens of one window."""
 
     def hypotheses(self, written: Tensor) -> list[Hypothesis]:
         """All candidates, given everything `written` int64 [N, T]."""
@@ -77,7 +66,7 @@ def decode_window(
 
 def _make_chooser(
     vocabulary: Vocabulary, options: DecodeOptions, temperature: float, seed: int, device: torch.device
-) -> Chooser:
+) -> WindowChooser:
     if temperature == 0 and options.beam_size is not None:
         return BeamSearch(options.beam_size, vocabulary.end_of_text, options.patience)
     n_samples = (options.best_of or 1) if temperature > 0 else 1
@@ -101,21 +90,8 @@ def _search(
     n_steps: int,
 ) -> tuple[Tensor, Tensor]:
     """All tokens written, int64 [N, T], and the logits [V] that follow the start of the transcript."""
-    text = model.allocate_cache(1, len(prompt.tokens) + n_steps)
-    tokens = torch.tensor([prompt.tokens], dtype=torch.int64, device=model.device)  # [1, T]
-    hidden = model.hidden(tokens, text, audio)[0]  # [T, D]
+    rows = TextRows(model, audio, len(prompt.tokens) + n_steps)
+    hidden = rows.read(torch.tensor([prompt.tokens], dtype=torch.int64, device=model.device))[0]  # [T, D]
     ends = model.project(hidden[[prompt.start_index, -1]])  # [2, V]
-    at_start, logits = ends[0], ends[1:]
-    written = tokens[:, :0]
-    for step in range(n_steps):
-        for rule in rules:
-            rule(logits, written)
-        next_tokens, rows = chooser.choose(logits, written)
-        continued = written if rows is None else written[rows]
-        written = torch.cat((continued, next_tokens[:, None]), dim=1)  # [N, step + 1]
-        if chooser.finished or step == n_steps - 1:
-            break
-        if rows is not None:
-            text = text.select(rows)
-        logits = model.project(model.hidden(next_tokens[:, None], text, audio)[:, -1])  # [N, V]
-    return written, at_start
+    written = write(rows, model.project, ends[1:], chooser, n_steps=n_steps, rules=rules)
+    return written, ends[0]

@@ -31,7 +31,16 @@ def make_rules(vocabulary: Vocabulary, options: DecodeOptions, device: torch.dev
     if options.suppress_tokens:
         rules.append(suppress_always(suppressed_tokens(vocabulary, options.suppress_tokens), device))
     if not options.without_timestamps:
-        rules.append(timestamp_rules(vocabulary, options.max_initial_timestamp, device))
+        # Zero seconds means no limit, as in openai-whisper.
+        limit_s = options.max_initial_timestamp
+        rules.append(
+            timestamp_rules(
+                begin=vocabulary.timestamp_begin,
+                end_of_text=vocabulary.end_of_text,
+                no_timestamps=vocabulary.no_timestamps,
+                max_initial_position=seconds_to_positions(limit_s) if limit_s else None,
+            )
+        )
     return rules
 
 
@@ -75,35 +84,49 @@ def suppress_at_start(tokens: Sequence[int], device: torch.device) -> LogitRule:
 
 
 def timestamp_rules(
-    vocabulary: Vocabulary, max_initial_timestamp_s: float | None, device: torch.device
+    *,
+    begin: int,
+    end_of_text: int,
+    no_timestamps: int,
+    max_initial_position: int | None,
+    prefer_likelier: bool = True,
 ) -> LogitRule:
     """Timestamps start the answer, come in pairs, never run backwards, and win when together likeliest.
 
     Within a pair the two may be equal; a segment's end lies after its start, so that windows always move on.
+
+    begin: id of <|0.00|>; all ids from there on are timestamps, all below `end_of_text` are text.
+    max_initial_position: latest audio position at which the answer may start; None for no limit.
+    prefer_likelier: allow timestamps only, where all of them together are likelier than any text token.
     """
-    begin, end_of_text = vocabulary.timestamp_begin, vocabulary.end_of_text
 
     def rule(logits: Tensor, written: Tensor) -> None:
-        logits[:, vocabulary.no_timestamps] = _NEVER
+        logits[:, no_timestamps] = _NEVER
         timestamps = logits[:, begin:]  # views: filling them fills the logits
         if written.shape[1] == 0:
             logits[:, :begin] = _NEVER
-            # Zero means no limit, as in openai-whisper.
-            if max_initial_timestamp_s:
-                timestamps[:, seconds_to_positions(max_initial_timestamp_s) + 1 :] = _NEVER
+            if max_initial_position is not None:
+                timestamps[:, max_initial_position + 1 :] = _NEVER
             return
         is_timestamp = written >= begin  # [N, T]
         last = is_timestamp[:, -1]
         before_last = is_timestamp[:, -2] if written.shape[1] > 1 else torch.ones_like(last)
         timestamps.masked_fill_((last & before_last)[:, None], _NEVER)
         logits[:, :end_of_text].masked_fill_((last & ~before_last)[:, None], _NEVER)
-        latest = torch.where(is_timestamp, written - begin, -1).amax(dim=1)  # [N]; -1: none yet
-        first_allowed = latest + (~(last & ~before_last)).long()
-        offsets = torch.arange(timestamps.shape[1], device=device)
+        first_allowed = _latest_timestamp(written, begin) + (~(last & ~before_last)).long()
+        offsets = torch.arange(timestamps.shape[1], device=logits.device)
         timestamps.masked_fill_(offsets[None, :] < first_allowed[:, None], _NEVER)
-        _prefer_timestamps(logits, begin)
+        if prefer_likelier:
+            _prefer_timestamps(logits, begin)
 
     return rule
+
+
+def _latest_timestamp(written: Tensor, begin: int) -> Tensor:
+    """The audio position int64 [N] of the last timestamp in each row of `written` [N, T], or -1."""
+    places = torch.arange(1, written.shape[1] + 1, device=written.device)
+    last_place = ((written >= begin) * places).argmax(dim=1, keepdim=True)  # [N, 1]; 0 where none is
+    return (written.gather(1, last_place)[:, 0] - begin).clamp(min=-1)  # text lies below `begin`
 
 
 def _prefer_timestamps(logits: Tensor, begin: int) -> None:

@@ -33,13 +33,9 @@ def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, window: Win
     last timestamp. A single timestamp at the end says that nothing is spoken after it: the next window
     starts where this one ends. Without any pair the whole window is one piece.
     """
-    is_timestamp = [token >= timestamp_begin for token in tokens]
-    borders = [i for i in range(1, len(tokens)) if is_timestamp[i - 1] and is_timestamp[i]]
+    borders, ends_with_silence = find_borders(tokens, timestamp_begin)
     if not borders:
         return WindowPieces((_whole_window(tokens, timestamp_begin, window),), window.n_frames)
-    ends_with_silence = is_timestamp[-2:] == [False, True]
-    if ends_with_silence:
-        borders.append(len(tokens))
     starts = [0, *borders[:-1]]
     pieces = tuple(
         _piece(tokens[start:end], timestamp_begin, window) for start, end in zip(starts, borders, strict=True)
@@ -48,6 +44,20 @@ def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, window: Win
         return WindowPieces(pieces, window.n_frames)
     last_position = tokens[borders[-1] - 1] - timestamp_begin
     return WindowPieces(pieces, positions_to_frames(last_position))
+
+
+def find_borders(tokens: Sequence[int], timestamp_begin: int) -> tuple[list[int], bool]:
+    """Where pieces end in `tokens`, as indices behind their last token, and whether silence follows the last.
+
+    A piece ends between two timestamps in a row; where there are such, also behind a single timestamp at the
+    very end. No borders: nothing tells pieces apart.
+    """
+    is_timestamp = [token >= timestamp_begin for token in tokens]
+    borders = [i for i in range(1, len(tokens)) if is_timestamp[i - 1] and is_timestamp[i]]
+    ends_with_silence = bool(borders) and is_timestamp[-2:] == [False, True]
+    if ends_with_silence:
+        borders.append(len(tokens))
+    return borders, ends_with_silence
 
 
 def _piece(tokens: Sequence[int], timestamp_begin: int, window: Window) -> Piece:
