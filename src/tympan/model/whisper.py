@@ -76,6 +76,11 @@ class Whisper(nn.Module):
         """The type that features and audio states have."""
         return self.model.encoder.conv1.weight.dtype
 
+    @property
+    def n_text_positions(self) -> int:
+        """How many tokens a text may have, the prompt counted."""
+        return self.architecture.max_target_positions
+
     def encode(self, features: Tensor) -> Tensor:
         """Audio states [B, S, D] of log-mel `features` [B, M, W] of any float type and device."""
         return self.model.encoder.encode(features.to(device=self.device, dtype=self.dtype))

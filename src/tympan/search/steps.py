@@ -31,6 +31,10 @@ class Chooser(Protocol):
 class TextModel(Protocol):
     """A decoder as the search sees it: `tympan.model.whisper.Whisper`, or one without an encoder."""
 
+    @property
+    def n_text_positions(self) -> int:
+        """How many tokens a text may have, the prompt counted."""
+
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty text cache for `n_rows` rows of `capacity` positions."""
 
@@ -67,7 +71,10 @@ class TextRows:
         """Decoder states [N, T, D] of `tokens` int64 [N, T], which follow what was read before."""
         n_past = self.text.length
         padding = self._padding(tokens.shape[0], n_past + tokens.shape[1])
-        positions = None if padding is None else (padding.cumsum(dim=1) - 1).clamp(min=0)[:, n_past:]
+        positions = None
+        if padding is not None:  # what follows a complete row has no place of its own
+            last = self._model.n_text_positions - 1
+            positions = (padding.cumsum(dim=1) - 1).clamp(min=0, max=last)[:, n_past:]
         return self._model.hidden(
             tokens, self.text, self.audio, positions=positions, padding=padding, trace=trace
         )

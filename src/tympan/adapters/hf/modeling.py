@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tympan.adapters.hf.cache import DynamicCache, EncoderDecoderCache
 from tympan.adapters.hf.configuration import WhisperConfig
+from tympan.adapters.hf.generation.generate import WhisperGenerationMixin
 from tympan.adapters.hf.generation_config import GenerationConfig
 from tympan.adapters.hf.outputs import (
     BaseModelOutput,
@@ -238,7 +239,7 @@ class WhisperModel(WhisperPreTrainedModel, EncoderDecoder):
         )
 
 
-class WhisperForConditionalGeneration(WhisperPreTrainedModel, Whisper):
+class WhisperForConditionalGeneration(WhisperGenerationMixin, WhisperPreTrainedModel, Whisper):
     """The whole model, from features to logits; it is also the native `Whisper`: every search runs on it."""
 
     _tied_weights_keys: ClassVar[dict[str, str]] = {"proj_out.weight": "model.decoder.embed_tokens.weight"}

@@ -113,3 +113,44 @@ class SequenceClassifierOutput(ModelOutput):
     logits: Tensor | None = None
     hidden_states: States | None = None
     attentions: States | None = None
+
+
+@dataclass
+class GenerateEncoderDecoderOutput(ModelOutput):
+    """What `generate` found without beams.
+
+    `sequences` int64 [B, P + T] begin with the prompt. For each of T steps there are `scores` and `logits`
+    [B, V], and of every layer `decoder_attentions` [B, H, tokens, positions], `cross_attentions`
+    [B, H, tokens, S] and `decoder_hidden_states` [B, tokens, D]; the first step reads the whole prompt.
+    """
+
+    sequences: Tensor | None = None
+    scores: States | None = None
+    logits: States | None = None
+    encoder_attentions: States | None = None
+    encoder_hidden_states: States | None = None
+    decoder_attentions: tuple[States, ...] | None = None
+    cross_attentions: tuple[States, ...] | None = None
+    decoder_hidden_states: tuple[States, ...] | None = None
+    past_key_values: EncoderDecoderCache | None = None
+
+
+@dataclass
+class GenerateBeamEncoderDecoderOutput(ModelOutput):
+    """What `generate` found with beams: all that is said of a step is of the beam whose answer is returned.
+
+    `sequences_scores` float32 [B] are what the beams were ranked by, `beam_indices` int32 [B, T] the beams
+    that each token was chosen from, -1 behind the end.
+    """
+
+    sequences: Tensor | None = None
+    sequences_scores: Tensor | None = None
+    scores: States | None = None
+    logits: States | None = None
+    beam_indices: Tensor | None = None
+    encoder_attentions: States | None = None
+    encoder_hidden_states: States | None = None
+    decoder_attentions: tuple[States, ...] | None = None
+    cross_attentions: tuple[States, ...] | None = None
+    decoder_hidden_states: tuple[States, ...] | None = None
+    past_key_values: EncoderDecoderCache | None = None
