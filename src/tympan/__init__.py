@@ -18,6 +18,16 @@ from typing import TYPE_CHECKING
 from tympan.version import __version__
 
 if TYPE_CHECKING:
+    from tympan.adapters.hf.auto import (
+        AutoConfig,
+        AutoFeatureExtractor,
+        AutoModel,
+        AutoModelForAudioClassification,
+        AutoModelForCausalLM,
+        AutoModelForSpeechSeq2Seq,
+        AutoProcessor,
+        AutoTokenizer,
+    )
     from tympan.adapters.hf.configuration import WhisperConfig
     from tympan.adapters.hf.feature_extraction import WhisperFeatureExtractor
     from tympan.adapters.hf.generation_config import GenerationConfig
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
         WhisperForConditionalGeneration,
         WhisperModel,
     )
+    from tympan.adapters.hf.pipelines.classification import AudioClassificationPipeline
+    from tympan.adapters.hf.pipelines.pipeline import pipeline
+    from tympan.adapters.hf.pipelines.speech import AutomaticSpeechRecognitionPipeline
     from tympan.adapters.hf.pretrained import WhisperPreTrainedModel
     from tympan.adapters.hf.processing import WhisperProcessor
     from tympan.adapters.hf.tokenization import WhisperTokenizer, WhisperTokenizerFast
@@ -47,6 +60,14 @@ if TYPE_CHECKING:
     from tympan.writers import render, write
 
 _HOMES = {
+    "AutoConfig": "tympan.adapters.hf.auto",
+    "AutoFeatureExtractor": "tympan.adapters.hf.auto",
+    "AutoModel": "tympan.adapters.hf.auto",
+    "AutoModelForAudioClassification": "tympan.adapters.hf.auto",
+    "AutoModelForCausalLM": "tympan.adapters.hf.auto",
+    "AutoModelForSpeechSeq2Seq": "tympan.adapters.hf.auto",
+    "AutoProcessor": "tympan.adapters.hf.auto",
+    "AutoTokenizer": "tympan.adapters.hf.auto",
     "GenerationConfig": "tympan.adapters.hf.generation_config",
     "WhisperConfig": "tympan.adapters.hf.configuration",
     "WhisperFeatureExtractor": "tympan.adapters.hf.feature_extraction",
@@ -54,6 +75,9 @@ _HOMES = {
     "WhisperForCausalLM": "tympan.adapters.hf.modeling",
     "WhisperForConditionalGeneration": "tympan.adapters.hf.modeling",
     "WhisperModel": "tympan.adapters.hf.modeling",
+    "pipeline": "tympan.adapters.hf.pipelines.pipeline",
+    "AudioClassificationPipeline": "tympan.adapters.hf.pipelines.classification",
+    "AutomaticSpeechRecognitionPipeline": "tympan.adapters.hf.pipelines.speech",
     "WhisperPreTrainedModel": "tympan.adapters.hf.pretrained",
     "WhisperProcessor": "tympan.adapters.hf.processing",
     "WhisperTokenizer": "tympan.adapters.hf.tokenization",
@@ -77,8 +101,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "AudioClassificationPipeline",
     "AudioError",
     "AudioWarning",
+    "AutoConfig",
+    "AutoFeatureExtractor",
+    "AutoModel",
+    "AutoModelForAudioClassification",
+    "AutoModelForCausalLM",
+    "AutoModelForSpeechSeq2Seq",
+    "AutoProcessor",
+    "AutoTokenizer",
+    "AutomaticSpeechRecognitionPipeline",
     "CheckpointError",
     "GenerationConfig",
     "InputError",
@@ -103,6 +137,7 @@ __all__ = [
     "Word",
     "__version__",
     "load_model",
+    "pipeline",
     "render",
     "write",
 ]

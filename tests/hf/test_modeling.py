@@ -23,7 +23,8 @@ from tympan.adapters.hf.modeling import (  # noqa: E402
     WhisperModel,
     shift_tokens_right,
 )
-from tympan.errors import CheckpointError  # noqa: E402
+from tympan.errors import CheckpointError, OptionError  # noqa: E402
+from tympan.model.attention import Attention  # noqa: E402
 
 # Every axis is different from every other, so that a mix-up cannot pass.
 SIZES = {
@@ -450,14 +451,51 @@ def test_weights_that_do_not_fit_are_refused_unless_asked_for(tmp_path):
 def test_types_and_devices(tmp_path):
     pair("WhisperForConditionalGeneration")[0].half().save_pretrained(tmp_path)
     load = WhisperForConditionalGeneration.from_pretrained
-    assert load(tmp_path).dtype == torch.float32
+    assert load(tmp_path).dtype == torch.float16
+    assert transformers.WhisperForConditionalGeneration.from_pretrained(tmp_path).dtype == torch.float16
     assert load(tmp_path, dtype="auto").dtype == torch.float16
+    assert load(tmp_path, dtype=torch.float32).config.dtype == torch.float32
     assert load(tmp_path, torch_dtype=torch.bfloat16).dtype == torch.bfloat16
     assert load(tmp_path, dtype="float16", device_map="cpu").device.type == "cpu"
     with pytest.raises(ValueError, match="dtype must be a float type"):
         load(tmp_path, dtype="int8")
     with pytest.raises(TypeError, match="unexpected keyword argument 'magic'"):
         load(tmp_path, magic=1)
+    for device_map in ("auto", {"": "cpu"}):
+        placed = load(tmp_path, device_map=device_map)
+        assert placed.hf_device_map == {"": placed.device}
+    with pytest.raises(OptionError, match="one device"):
+        load(tmp_path, device_map={"model": "cpu", "proj_out": "cuda"})
+
+
+def test_keywords_of_model_cards(tmp_path):
+    ours = pair("WhisperForConditionalGeneration")[0]
+    ours.save_pretrained(tmp_path)
+    load = WhisperForConditionalGeneration.from_pretrained
+    model = load(tmp_path, low_cpu_mem_usage=True, use_safetensors=True, weights_only=True, revision="main")
+    assert torch.equal(model.proj_out.weight, ours.proj_out.weight)
+    assert model.name_or_path == str(tmp_path)
+    for keyword in ("quantization_config", "variant", "subfolder"):
+        assert load(tmp_path, **{keyword: None}).name_or_path == str(tmp_path)
+        with pytest.raises(OptionError, match=keyword):
+            load(tmp_path, **{keyword: "x"})
+
+
+def test_the_callers_configuration_stays_the_callers(tmp_path):
+    pair("WhisperModel")[0].save_pretrained(tmp_path)
+    config = WhisperConfig.from_pretrained(tmp_path)
+    model = WhisperModel.from_pretrained(tmp_path, config=config)
+    model.resize_token_embeddings(70)
+    assert config.vocab_size == 61
+    assert WhisperModel.from_pretrained(tmp_path, config=tmp_path).config.vocab_size == 61
+    with pytest.raises(ValueError, match="WhisperConfig"):
+        WhisperModel.from_pretrained(tmp_path, config={"d_model": 24})
+
+
+def test_attention_of_the_configuration():
+    for wanted, is_fused in (("eager", False), ("sdpa", True), ("flash_attention_2", True), (None, True)):
+        model = WhisperModel(WhisperConfig(**SIZES, attn_implementation=wanted))
+        assert all(m.is_fused == is_fused for m in model.modules() if isinstance(m, Attention))
 
 
 def test_the_native_search_runs_on_it(base, sample):

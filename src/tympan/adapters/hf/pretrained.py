@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from tympan.adapters.hf import load_keywords
 from tympan.adapters.hf.configuration import WhisperConfig
 from tympan.adapters.hf.generation_config import GenerationConfig
+from tympan.adapters.hf.load_keywords import as_config, changed_config, chosen_device, chosen_dtype
 from tympan.adapters.hf.saving import read_state, save_state
 from tympan.errors import CheckpointError
 from tympan.model.attention import Attention
@@ -44,6 +46,7 @@ class WhisperPreTrainedModel(nn.Module):
 
     config: WhisperConfig
     generation_config: GenerationConfig | None = None
+    hf_device_map: Mapping[str, torch.device] | None = None
 
     # Weights in and out
 
@@ -52,13 +55,13 @@ class WhisperPreTrainedModel(nn.Module):
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
-        config: WhisperConfig | None = None,
+        config: WhisperConfig | str | os.PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
-        device_map: str | torch.device | None = None,
+        device_map: str | int | torch.device | Mapping[str, object] | None = None,
         attn_implementation: str | None = None,
         revision: str | None = None,
-        token: str | None = None,
+        token: str | bool | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
         ignore_mismatched_sizes: bool = False,
@@ -67,31 +70,41 @@ class WhisperPreTrainedModel(nn.Module):
     ) -> Any:  # noqa: ANN401  (Self, or Self and the loading info)
         """A model with the weights of a folder, a Hub id or a name such as "base", in evaluation mode.
 
-        `dtype` is a torch type, its name, or "auto" (as stored); by default float32. `device_map` is a device
-        or "auto". Names of `WhisperConfig` in `config_changes` change the configuration. Parameters that the
-        checkpoint lacks are initialised and named in a warning, as are those that it has too many; with
-        `output_loading_info` the result is (model, info), where info lists both.
+        `config` is a configuration, of which the model gets a copy, or where one is. `dtype` is a torch type
+        or its name; by default, or with "auto", a Hugging Face folder's weights are as its configuration
+        says or as they are stored, and those of other formats float32. `device_map` is a device, "auto" (or
+        another strategy of transformers'), or a dict with one device for all. Names of `WhisperConfig` in
+        `config_changes` change the configuration; `low_cpu_mem_usage`, `use_safetensors` and `weights_only`
+        change nothing. Parameters that the checkpoint lacks are initialised and named in a warning, as are
+        those that it has too many; with `output_loading_info` the result is (model, info), which lists both.
         Raises CheckpointError when the weights cannot be had or a shape differs (unless
-        `ignore_mismatched_sizes`), TypeError for a keyword that is neither documented nor a field.
+        `ignore_mismatched_sizes`), OptionError for what cannot be done here, such as `quantization_config`
+        or `variant`, TypeError for a keyword that is neither documented nor a field.
         """
-        stored_config, stored_generation, stored = read_state(
-            pretrained_model_name_or_path,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-        )
-        config = _changed_config(config or WhisperConfig.from_dict(stored_config), config_changes)
-        model = cls(config)
+        name = os.fspath(pretrained_model_name_or_path)
+        places: dict[str, Any] = {
+            "revision": None if revision == "main" else revision,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+        }
+        changes = load_keywords.config_changes(config_changes)
+        stored_config, stored_generation, stored = read_state(pretrained_model_name_or_path, **places)
+        own = WhisperConfig.from_dict(stored_config) if config is None else as_config(config, places)
+        own = changed_config(own, changes)
+        own.name_or_path = name
+        if attn_implementation is not None:
+            own._attn_implementation = attn_implementation
+        model = cls(own)
         info = model._load(stored, ignore_mismatched_sizes=ignore_mismatched_sizes)
         if stored_generation is not None and model.generation_config is not None:
             model.generation_config = GenerationConfig.from_dict(stored_generation)
-        if attn_implementation is not None:
-            model.set_attn_implementation(attn_implementation)
-        model = model.to(_chosen_dtype(dtype if dtype is not None else torch_dtype, stored))
+        model = model.to(chosen_dtype(dtype if dtype is not None else torch_dtype, own, stored))
+        model.config.dtype = model.dtype
         if device_map is not None:
-            model = model.to(_chosen_device(device_map))
-        _report(info, cls.__name__, os.fspath(pretrained_model_name_or_path))
+            model = model.to(chosen_device(device_map))
+            model.hf_device_map = {"": model.device}  # a pipeline leaves such a model where it is
+        _report(info, cls.__name__, name)
         model.eval()
         return (model, info) if output_loading_info else model
 
@@ -109,6 +122,7 @@ class WhisperPreTrainedModel(nn.Module):
         """
         os.makedirs(save_directory, exist_ok=True)
         self.config.architectures = [type(self).__name__]
+        self.config.dtype = self.dtype
         self.config.save_pretrained(save_directory)
         if self.generation_config is not None:
             self.generation_config.save_pretrained(save_directory)
@@ -144,9 +158,11 @@ class WhisperPreTrainedModel(nn.Module):
     # Initialisation
 
     def post_init(self) -> None:
-        """Tie what is tied and give every parameter its first value."""
+        """Tie what is tied, give every parameter its first value, and attend as the configuration says."""
         self.apply(self._init_weights)
         self.tie_weights()
+        if self.config._attn_implementation is not None:
+            self.set_attn_implementation(self.config._attn_implementation)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -173,6 +189,11 @@ class WhisperPreTrainedModel(nn.Module):
                 setattr(self.get_submodule(owner), name, self.get_parameter(source))
 
     # Questions and settings
+
+    @property
+    def name_or_path(self) -> str:
+        """Where the weights came from; empty for a new model."""
+        return self.config.name_or_path
 
     @property
     def device(self) -> torch.device:
@@ -211,7 +232,12 @@ class WhisperPreTrainedModel(nn.Module):
             stack.gradient_checkpointing = False
 
     def set_attn_implementation(self, attn_implementation: str) -> None:
-        """Compute attention by PyTorch's fused kernels ("sdpa") or written out ("eager"): equal results."""
+        """Compute attention by PyTorch's fused kernels ("sdpa") or written out ("eager"): equal results.
+
+        "flash_attention_2" means the fused kernels too: PyTorch takes its own flash attention where it can.
+        """
+        if attn_implementation.startswith("flash_attention"):
+            attn_implementation = "sdpa"
         if attn_implementation not in ATTENTION_IMPLEMENTATIONS:
             known = ", ".join(ATTENTION_IMPLEMENTATIONS)
             raise ValueError(f"attn_implementation must be one of {known}, but got {attn_implementation!r}")
@@ -314,31 +340,6 @@ def _match_names(
         else:
             matched[fitting] = tensor
     return matched, unexpected
-
-
-def _changed_config(config: WhisperConfig, changes: Mapping[str, object]) -> WhisperConfig:
-    known = config.to_dict()
-    for name in changes:
-        if name not in known and not hasattr(config, name):
-            raise TypeError(f"from_pretrained() got an unexpected keyword argument {name!r}")
-    return WhisperConfig.from_dict({**known, **changes}) if changes else config
-
-
-def _chosen_dtype(dtype: torch.dtype | str | None, stored: Mapping[str, Tensor]) -> torch.dtype:
-    if dtype is None:
-        return torch.float32
-    if dtype == "auto":
-        return next((t.dtype for t in stored.values() if t.is_floating_point()), torch.float32)
-    chosen = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if not isinstance(chosen, torch.dtype) or not chosen.is_floating_point:
-        raise ValueError(f"dtype must be a float type of torch, its name, or 'auto', but got {dtype!r}")
-    return chosen
-
-
-def _chosen_device(device_map: str | torch.device) -> torch.device:
-    if device_map == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device_map)
 
 
 def _report(info: Mapping[str, list[str]], class_name: str, name: str) -> None:

@@ -6,6 +6,7 @@ written beside its place and then moved there, so that a save which is stopped l
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -95,7 +96,8 @@ def read_state(
 
     A name is looked for as in `load_checkpoint`, but a tokenizer is not needed. Of a Hugging Face folder
     everything comes as it stands there, whatever head the model has, so that the caller chooses; a checkpoint
-    in another format comes as the folder that `convert_openai` would make of it, without the tied projection.
+    in another format comes as the folder that `convert_openai` would make of it, without the tied projection,
+    and with "dtype" float32, which every machine computes well.
     Tensors are on the CPU, of the dtype stored, and may be backed by the file.
     Raises CheckpointError when the checkpoint cannot be had or is damaged.
     """
@@ -120,7 +122,7 @@ def _read_other(files: FileSet) -> tuple[dict[str, Any], dict[str, Any], dict[st
     """What a Hugging Face folder of a CTranslate2 or OpenAI checkpoint would hold."""
     architecture, state, facts = READERS[format_of(files)](files)
     config, generation = derived_values(files, architecture, facts)
-    return config, generation, state
+    return {"dtype": "float32", **config}, generation, state
 
 
 def derived_values(
@@ -196,10 +198,15 @@ def _staging(folder: Path) -> Iterator[Path]:
 
 
 def _write_safetensors(path: Path, tensors: State) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # Parts of one storage and strided views are written as tensors of their own.
-    save_file({name: _own(tensor) for name, tensor in tensors.items()}, path, metadata=_METADATA)
+    own = {name: _own(tensor) for name, tensor in tensors.items()}
+    try:
+        save_file(own, path, metadata=_METADATA)
+    except SafetensorError as fault:
+        raise OSError(errno.EIO, f"the weights cannot be written: {fault}", str(path)) from fault
     path.chmod(_usual_mode(path.parent))  # safetensors leaves the file to its owner alone
 
 

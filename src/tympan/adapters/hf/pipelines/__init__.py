@@ -1,0 +1,1 @@
+"""`pipeline` with transformers' arguments, for the two tasks that Whisper does."""
