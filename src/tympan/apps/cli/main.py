@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from tympan.apps.cli.console import Console, ReaderGone, StdoutLost, write_utf8_to_stdout
+from tympan.apps.cli.convert import convert
 from tympan.apps.cli.library import LoadModel
 from tympan.apps.cli.transcribe import transcribe
 from tympan.errors import TympanError
@@ -45,8 +46,13 @@ def _transcribe(words: Sequence[str], console: Console, prog: str, load_model: L
     return transcribe(words, console, prog=prog, epilog=_commands_help(), load_model=load_model)
 
 
+def _convert(words: Sequence[str], console: Console, prog: str, _load_model: LoadModel | None) -> int:
+    return convert(words, console, prog=prog)
+
+
 COMMANDS: Mapping[str, Command] = {
     "transcribe": Command("write down recordings; the command that is meant when none is named", _transcribe),
+    "convert": Command("write a checkpoint as a folder that other programs load", _convert),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""
 
