@@ -34,6 +34,9 @@ DOCUMENTED = {
     ),
     **dict.fromkeys(MODELS, ("forward", "from_pretrained", "save_pretrained")),
     "WhisperModel": ("forward", "from_pretrained", "save_pretrained", "_mask_input_features"),
+    "WhisperForConditionalGeneration": (
+        "forward", "from_pretrained", "save_pretrained", "generate", "detect_language",
+    ),
 }  # fmt: skip
 _CODE = re.compile(r"`([^`]+)`")
 _TEST = re.compile(r"test_\w+")

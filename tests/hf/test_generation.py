@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 
 import pytest
 import torch
@@ -478,6 +479,42 @@ def test_settings_that_an_old_configuration_lacks(pairs):
             assert model.generate(sound(1, WINDOW)).shape[0] == 1
         finally:
             model.generation_config = was
+
+
+def test_windows_may_be_shorter(pairs):
+    """transformers takes the argument and hears whole windows."""
+    model, _ = pairs(0)
+    progress = []
+    features = sound(1, 200)
+    model.generate(features, num_segment_frames=40, monitor_progress=progress.append, **LONG)
+    assert all(later[0, 0] - now[0, 0] <= 40 for now, later in itertools.pairwise(progress))
+    first = torch.nn.functional.pad(features[:, :, :40], (0, WINDOW - 40))
+    expected = model.generate(first, return_dict_in_generate=True, force_unique_generate_call=True, **LONG)
+    shorter = model.generate(
+        features,
+        num_segment_frames=40,
+        return_dict_in_generate=True,
+        force_unique_generate_call=True,
+        **LONG,
+    )
+    assert torch.equal(shorter.sequences, expected.sequences)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"num_segment_frames": WINDOW + 1},
+        {"num_segment_frames": 0},
+        {"synced_gpus": True},
+        {"cache_implementation": "paged"},
+        {"temperature": -0.1},
+        {"temperature": ()},
+        {"decoder_attention_mask": torch.ones(1, 4)},
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(pairs, wish):
+    with pytest.raises(OptionError, match=next(iter(wish))):
+        pairs(0)[0].generate(sound(1, WINDOW), **wish)
 
 
 @pytest.mark.parametrize("name", ["guidance_scale", "penalty_alpha", "constraints", "low_memory"])

@@ -481,6 +481,18 @@ def test_keywords_of_model_cards(tmp_path):
             load(tmp_path, **{keyword: "x"})
 
 
+def test_who_saves_and_where_to(tmp_path):
+    model = pair("WhisperModel")[0]
+    model.save_pretrained(tmp_path / "others", is_main_process=False)
+    assert not (tmp_path / "others").exists()
+    for wish in ({"push_to_hub": True}, {"safe_serialization": False}):
+        with pytest.raises(OptionError, match=next(iter(wish))):
+            model.save_pretrained(tmp_path / "others", **wish)
+    model.save_pretrained(tmp_path / "main", True, {"projector": torch.ones(1)})
+    assert not (tmp_path / "others").exists()
+    assert (tmp_path / "main" / "model.safetensors").is_file()
+
+
 def test_the_callers_configuration_stays_the_callers(tmp_path):
     pair("WhisperModel")[0].save_pretrained(tmp_path)
     config = WhisperConfig.from_pretrained(tmp_path)

@@ -146,7 +146,7 @@ def test_a_window_is_heard_once(monkeypatch):
 
 
 def test_silence_counts_in_a_model_without_languages():
-    """There the token of silence is suppressed before its probability is read, after a prompt of one token."""
+    """There the token of silence is suppressed before its probability is read."""
     skipped = {"ours": 0, "theirs": 0}
     for seed in SEEDS:
         ours, theirs = random_pair(transformers, seed)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from tympan.adapters.hf import load_keywords
 from tympan.adapters.hf.configuration import WhisperConfig
+from tympan.adapters.hf.files import refuse_upload
 from tympan.adapters.hf.generation_config import GenerationConfig
 from tympan.adapters.hf.load_keywords import as_config, changed_config, chosen_device, chosen_dtype
 from tympan.adapters.hf.saving import read_state, save_state
-from tympan.errors import CheckpointError
+from tympan.errors import CheckpointError, OptionError
 from tympan.model.attention import Attention
 from tympan.model.audio_encoder import AudioEncoder, sinusoids
 from tympan.model.text_decoder import TextDecoder
@@ -111,15 +112,26 @@ class WhisperPreTrainedModel(nn.Module):
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
-        *,
+        is_main_process: bool = True,
         state_dict: Mapping[str, Tensor] | None = None,
+        push_to_hub: bool = False,
         max_shard_size: int | str = "50GB",
+        *,
+        safe_serialization: bool = True,
     ) -> None:
         """Write `config.json`, `generation_config.json` where there is one, and the weights as safetensors.
 
         Weights beyond `max_shard_size` are split into shards with an index. Tied weights are written once.
-        transformers loads the folder as it is.
+        transformers loads the folder as it is. A process that is not the main one writes nothing.
+        Raises OptionError for `push_to_hub`, and for weights as a pickle (`safe_serialization=False`).
         """
+        refuse_upload(push_to_hub, {})
+        if not safe_serialization:
+            raise OptionError(
+                "weights are written as safetensors; safe_serialization=False asks for a pickle"
+            )
+        if not is_main_process:
+            return
         os.makedirs(save_directory, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.dtype = self.dtype

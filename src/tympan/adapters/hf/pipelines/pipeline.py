@@ -88,8 +88,8 @@ def pipeline(
         token: of the Hub.
         device: a torch device, its name or its number; by default a GPU where there is one.
         device_map: where the model is loaded to, such as "auto"; not together with `device`.
-        dtype: the type of a model that is loaded; "auto" is the one that it is stored in, None float32. Also
-            taken as `torch_dtype`.
+        dtype: the type of a model that is loaded; "auto" and None are what `from_pretrained` makes of it.
+            Also taken as `torch_dtype`.
         model_kwargs: further keywords of the model's `from_pretrained`.
         pipeline_class: another class to make than the task's.
         image_processor, use_fast, trust_remote_code: taken because transformers takes them. There are no
