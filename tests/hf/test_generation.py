@@ -460,6 +460,15 @@ def test_long_recordings_need_timestamps_and_a_mask(pairs):
             model.generate()
 
 
+@pytest.mark.parametrize("arguments", [{}, {"max_length": 30}, {"max_new_tokens": 5}])
+def test_the_length_where_the_model_says_nothing(arguments):
+    pair = random_pair(transformers, 0)
+    for model in pair:
+        model.generation_config.max_length = None
+    ours, theirs = both(pair, sound(2, WINDOW), **EN, **NO_TIMES, **arguments)
+    assert_same(ours, theirs)
+
+
 def test_settings_that_an_old_configuration_lacks(pairs):
     _, theirs = pairs(0)
     ours, _ = random_pair(transformers, 0)

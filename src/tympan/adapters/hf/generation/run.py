@@ -269,7 +269,8 @@ class Run:
         )
         track.segments += segments
         track.said += [segment["tokens"].tolist() for segment in segments]
-        track.seek += n_done
+        has_whole_windows = self._sound.n_window_frames == self._sound.n_encoder_frames
+        track.seek += n_done if has_whole_windows else min(n_done, n_frames)
 
     # After the loop
 

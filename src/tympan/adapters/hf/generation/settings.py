@@ -56,13 +56,9 @@ def settle(
 ) -> tuple[GenerationConfig, dict[str, Any]]:
     """The configuration of one call, and the keywords that are inputs of the model.
 
-    Neither `own`, the model's, nor `given` changes. `explicit_sampling` in the result says whether the caller
-    asked for sampling by `do_sample`. Raises OptionError for keywords that mean nothing.
+    Neither `own`, the model's, nor `given` changes. Raises OptionError for keywords that mean nothing.
     """
     config = GenerationConfig() if given is None else copy.deepcopy(given)
-    has_max_length = any(
-        value is not None for value in (keywords.get("max_length"), config.max_length, own.max_length)
-    )
     config.update(defaults_only=True, allow_custom_entries=True, **own.to_dict())
     for name, value in _DEFAULTS.items():
         if getattr(config, name) is None:
@@ -71,8 +67,6 @@ def settle(
     unknown = [name for name, value in rest.items() if value is not None and name not in _MODEL_ARGUMENTS]
     if unknown:
         raise OptionError(f"generate() has no arguments {', '.join(map(repr, unknown))}: a misspelling?")
-    config.explicit_sampling = bool(keywords.get("do_sample") or (given is not None and given.do_sample))
-    config.has_max_length = has_max_length
     _check(config)
     return config, {name: value for name, value in rest.items() if value is not None}
 

@@ -200,7 +200,7 @@ class WindowSearch:
         config = GenerationConfig()
         config.update(allow_custom_entries=True, **self._config.__dict__)
         if temperature is None:
-            config.do_sample = config.explicit_sampling
+            config.do_sample = bool(config.do_sample)
             config.temperature = config.temperature if config.do_sample else 1.0
         else:
             config.do_sample = temperature > 0
@@ -230,10 +230,9 @@ class WindowSearch:
         """How many tokens may follow a prompt of `n_prompt`; raises OptionError where none fits."""
         n_positions = self._model.architecture.max_target_positions
         n_fitting = n_positions - n_prompt
-        if config.max_new_tokens is not None:
-            n_asked = config.max_new_tokens
-        else:
-            n_asked = config.max_length - (n_prompt if config.has_max_length else 0)
+        n_asked = config.max_new_tokens
+        if n_asked is None:
+            n_asked = config.max_length - n_prompt
         if min(n_asked, n_fitting) < 1:
             raise OptionError(
                 f"the prompt takes {n_prompt} tokens and leaves no room for text: max_length is "
