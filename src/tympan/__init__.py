@@ -30,6 +30,15 @@ if TYPE_CHECKING:
     )
     from tympan.adapters.hf.configuration import WhisperConfig
     from tympan.adapters.hf.feature_extraction import WhisperFeatureExtractor
+    from tympan.adapters.hf.generation.logits_base import LogitsProcessor, LogitsProcessorList
+    from tympan.adapters.hf.generation.logits_timestamps import WhisperTimeStampLogitsProcessor
+    from tympan.adapters.hf.generation.stopping import StoppingCriteria, StoppingCriteriaList
+    from tympan.adapters.hf.generation.streaming import (
+        AsyncTextIteratorStreamer,
+        BaseStreamer,
+        TextIteratorStreamer,
+        TextStreamer,
+    )
     from tympan.adapters.hf.generation_config import GenerationConfig
     from tympan.adapters.hf.modeling import (
         WhisperForAudioClassification,
@@ -60,6 +69,8 @@ if TYPE_CHECKING:
     from tympan.writers import render, write
 
 _HOMES = {
+    "AsyncTextIteratorStreamer": "tympan.adapters.hf.generation.streaming",
+    "AudioClassificationPipeline": "tympan.adapters.hf.pipelines.classification",
     "AutoConfig": "tympan.adapters.hf.auto",
     "AutoFeatureExtractor": "tympan.adapters.hf.auto",
     "AutoModel": "tympan.adapters.hf.auto",
@@ -68,20 +79,27 @@ _HOMES = {
     "AutoModelForSpeechSeq2Seq": "tympan.adapters.hf.auto",
     "AutoProcessor": "tympan.adapters.hf.auto",
     "AutoTokenizer": "tympan.adapters.hf.auto",
+    "AutomaticSpeechRecognitionPipeline": "tympan.adapters.hf.pipelines.speech",
+    "BaseStreamer": "tympan.adapters.hf.generation.streaming",
     "GenerationConfig": "tympan.adapters.hf.generation_config",
+    "LogitsProcessor": "tympan.adapters.hf.generation.logits_base",
+    "LogitsProcessorList": "tympan.adapters.hf.generation.logits_base",
+    "StoppingCriteria": "tympan.adapters.hf.generation.stopping",
+    "StoppingCriteriaList": "tympan.adapters.hf.generation.stopping",
+    "TextIteratorStreamer": "tympan.adapters.hf.generation.streaming",
+    "TextStreamer": "tympan.adapters.hf.generation.streaming",
     "WhisperConfig": "tympan.adapters.hf.configuration",
     "WhisperFeatureExtractor": "tympan.adapters.hf.feature_extraction",
     "WhisperForAudioClassification": "tympan.adapters.hf.modeling",
     "WhisperForCausalLM": "tympan.adapters.hf.modeling",
     "WhisperForConditionalGeneration": "tympan.adapters.hf.modeling",
     "WhisperModel": "tympan.adapters.hf.modeling",
-    "pipeline": "tympan.adapters.hf.pipelines.pipeline",
-    "AudioClassificationPipeline": "tympan.adapters.hf.pipelines.classification",
-    "AutomaticSpeechRecognitionPipeline": "tympan.adapters.hf.pipelines.speech",
     "WhisperPreTrainedModel": "tympan.adapters.hf.pretrained",
     "WhisperProcessor": "tympan.adapters.hf.processing",
+    "WhisperTimeStampLogitsProcessor": "tympan.adapters.hf.generation.logits_timestamps",
     "WhisperTokenizer": "tympan.adapters.hf.tokenization",
     "WhisperTokenizerFast": "tympan.adapters.hf.tokenization",
+    "pipeline": "tympan.adapters.hf.pipelines.pipeline",
     "load_model": "tympan.adapters.load",
     "AudioError": "tympan.errors",
     "AudioWarning": "tympan.errors",
@@ -101,6 +119,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncTextIteratorStreamer",
     "AudioClassificationPipeline",
     "AudioError",
     "AudioWarning",
@@ -113,12 +132,19 @@ __all__ = [
     "AutoProcessor",
     "AutoTokenizer",
     "AutomaticSpeechRecognitionPipeline",
+    "BaseStreamer",
     "CheckpointError",
     "GenerationConfig",
     "InputError",
+    "LogitsProcessor",
+    "LogitsProcessorList",
     "MissingExtra",
     "OptionError",
     "Segment",
+    "StoppingCriteria",
+    "StoppingCriteriaList",
+    "TextIteratorStreamer",
+    "TextStreamer",
     "TranscribeOptions",
     "Transcriber",
     "Transcript",
@@ -132,6 +158,7 @@ __all__ = [
     "WhisperModel",
     "WhisperPreTrainedModel",
     "WhisperProcessor",
+    "WhisperTimeStampLogitsProcessor",
     "WhisperTokenizer",
     "WhisperTokenizerFast",
     "Word",
