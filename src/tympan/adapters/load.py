@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from tympan.adapters.checkpoints.alignment_heads import alignment_heads
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import OptionError
 from tympan.model.whisper import Whisper
@@ -36,7 +37,8 @@ def load_model(
     chosen_dtype = choose_dtype(dtype, chosen_device)
     checkpoint = load_checkpoint(name_or_path, offline=offline, revision=revision, token=token)
     model = Whisper.from_state(checkpoint.config, checkpoint.state, chosen_dtype).to(chosen_device)
-    return Transcriber(model, checkpoint.tokenizer, origin=checkpoint.origin)
+    heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
+    return Transcriber(model, checkpoint.tokenizer, origin=checkpoint.origin, alignment_heads=heads)
 
 
 def choose_device(device: str) -> torch.device:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tympan.errors import OptionError
 from tympan.search.options import DecodeOptions, option, temperature_ladder
+from tympan.timing.punctuation import APPENDED, PREPENDED
 
 DEFAULT_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -38,6 +39,15 @@ class TranscribeOptions(DecodeOptions):
     )
     initial_prompt: str | None = option(None, "text to prompt the first window with: names, spelling, style")
     carry_initial_prompt: bool = option(False, "prompt every window with initial_prompt, not only the first")
+    word_timestamps: bool = option(
+        False, "find out when each word is spoken, and cut segments at their words"
+    )
+    prepend_punctuations: str = option(
+        PREPENDED, "with word_timestamps: marks that belong to the word after them"
+    )
+    append_punctuations: str = option(
+        APPENDED, "with word_timestamps: marks that belong to the word before them"
+    )
     clip_timestamps: tuple[float, ...] = option(
         (0.0,), "start,end,start,end,... in seconds of the clips to transcribe; the last end may be left out"
     )

@@ -5,25 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tympan.results import Word
 from tympan.transcription.windows import Window
 from tympan.units import positions_to_frames, positions_to_seconds
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Tokens that belong together and where they are spoken, in seconds from the start of the recording."""
+    """Tokens that belong together and where they are spoken, in seconds from the start of the recording.
+
+    `words` are there once they have been timed.
+    """
 
     start_s: float
     end_s: float
     tokens: tuple[int, ...]
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
 class WindowPieces:
-    """The pieces of one window, and the frames from its start to that of the next window."""
+    """The pieces of one window, and the frames from its start to that of the next window.
+
+    `ends_with_silence`: the model says that nothing is spoken after the last timestamp.
+    """
 
     pieces: tuple[Piece, ...]
     advance_frames: int
+    ends_with_silence: bool = False
 
 
 def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, window: Window) -> WindowPieces:
@@ -35,13 +44,14 @@ def split_at_timestamps(tokens: Sequence[int], timestamp_begin: int, window: Win
     """
     borders, ends_with_silence = find_borders(tokens, timestamp_begin)
     if not borders:
-        return WindowPieces((_whole_window(tokens, timestamp_begin, window),), window.n_frames)
+        is_alone = [token >= timestamp_begin for token in tokens[-2:]] == [False, True]
+        return WindowPieces((_whole_window(tokens, timestamp_begin, window),), window.n_frames, is_alone)
     starts = [0, *borders[:-1]]
     pieces = tuple(
         _piece(tokens[start:end], timestamp_begin, window) for start, end in zip(starts, borders, strict=True)
     )
     if ends_with_silence:
-        return WindowPieces(pieces, window.n_frames)
+        return WindowPieces(pieces, window.n_frames, True)
     last_position = tokens[borders[-1] - 1] - timestamp_begin
     return WindowPieces(pieces, positions_to_frames(last_position))
 

@@ -85,6 +85,9 @@ class TranscriptStream:
             options=options,
             timestamp_begin=self._tokenizer.timestamp_begin,
             on_window=self._report,
+            time_words=partial(self._decoder.time_words, options=options, language=self.language)
+            if options.word_timestamps
+            else None,
         )
         for segment in found:
             self._segments.append(segment)

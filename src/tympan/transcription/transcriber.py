@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tympan.audio.decode import AudioSource, iterate_waveform
@@ -15,6 +15,7 @@ from tympan.results import Segment, Transcript
 from tympan.search.prompt import build_prompt, check_task
 from tympan.text.languages import language_code
 from tympan.text.tokenizer import Tokenizer
+from tympan.timing.locate import default_heads
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.stream import OnProgress, TranscriptStream
 from tympan.transcription.window_decoder import WindowDecoder
@@ -27,11 +28,24 @@ class Transcriber:
     It holds nothing of a recording, so one instance may serve many threads.
     """
 
-    def __init__(self, model: Whisper, tokenizer: Tokenizer, *, origin: str = "") -> None:
-        """`origin` says where the weights came from, for the record in `Transcript.options`."""
+    def __init__(
+        self,
+        model: Whisper,
+        tokenizer: Tokenizer,
+        *,
+        origin: str = "",
+        alignment_heads: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        """`origin` says where the weights came from, for the record in `Transcript.options`.
+
+        `alignment_heads`, pairs of decoder layer and head, are those whose attention follows the speech, for
+        word times; without them all heads of the upper half of the layers are asked.
+        Raises OptionError for heads that the model does not have.
+        """
         self.model = model
         self.tokenizer = tokenizer
         self.origin = origin
+        self.alignment_heads = _checked_heads(alignment_heads, model)
         self._vocabulary = tokenizer.vocabulary(multilingual=model.architecture.is_multilingual)
 
     @property
@@ -114,7 +128,19 @@ class Transcriber:
         return read_recording(chunks, self.model.architecture.num_mel_bins, self.model.device)
 
     def _decoder(self, recording: Recording) -> WindowDecoder:
-        return WindowDecoder(self.model, self.tokenizer, self._vocabulary, recording)
+        return WindowDecoder(self.model, self.tokenizer, self._vocabulary, recording, self.alignment_heads)
+
+
+def _checked_heads(heads: Sequence[tuple[int, int]] | None, model: Whisper) -> tuple[tuple[int, int], ...]:
+    n_layers, n_heads = model.architecture.decoder_layers, model.architecture.decoder_attention_heads
+    chosen = tuple(heads or default_heads(model.architecture))
+    for layer, head in chosen:
+        if not (0 <= layer < n_layers and 0 <= head < n_heads):
+            raise OptionError(
+                f"alignment_heads names head {head} of layer {layer}, but the decoder has {n_layers} layers "
+                f"with {n_heads} heads"
+            )
+    return chosen
 
 
 def make_options(values: dict[str, Any]) -> TranscribeOptions:
