@@ -12,6 +12,7 @@ from typing import Any, Protocol, cast
 
 from torch import Tensor
 
+from tympan.adapters.hf.generation.settings import first
 from tympan.errors import OptionError
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
 from tympan.model.text_decoder import TextDecoder
@@ -52,7 +53,7 @@ class Assistant:
             )
         _check_fit(config, main, hears_itself=self._hears_itself)
         self._n_guesses = getattr(settings, "num_assistant_tokens", None) or N_GUESSES
-        self._confidence = _first(getattr(settings, "assistant_confidence_threshold", None), CONFIDENCE)
+        self._confidence = first(getattr(settings, "assistant_confidence_threshold", None), CONFIDENCE)
 
     def hear(self, features: Tensor | None, states: Tensor) -> CrossAttentionCache:
         """What it knows of windows: features [B, M, W], or the main model's audio states [B, S, D]."""
@@ -126,7 +127,3 @@ def _check_fit(config: Any, main: Whisper, *, hears_itself: bool) -> None:
             f"assistant_model is a decoder of width {config.d_model}, which cannot read the audio states of "
             f"width {architecture.d_model}; one with an encoder can assist"
         )
-
-
-def _first(value: Any, default: Any) -> Any:
-    return default if value is None else value

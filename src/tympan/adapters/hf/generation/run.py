@@ -227,13 +227,14 @@ class Run:
         if self._heard_first is not None and all(track.seek == 0 for track in tracks):
             heard, self._heard_first = self._heard_first, None
             return heard.select([track.source for track in tracks])
-        places = list(dict.fromkeys((track.source, track.seek) for track in tracks))
-        windows = [self._sound.window(*place, self._window_frames(place[1], place[0])) for place in places]
+        by_place = {(track.source, track.seek): track for track in tracks}
+        windows = [self._sound.window(*place, self._window_frames(t)) for place, t in by_place.items()]
         heard = self._search.hear(torch.stack(windows))
+        places = list(by_place)
         return heard.select([places.index((track.source, track.seek)) for track in tracks])
 
-    def _window_frames(self, seek: int, source: int) -> int:
-        return min(self._sound.n_window_frames, self._lengths()[source] - seek)
+    def _window_frames(self, track: Track) -> int:
+        return min(self._sound.n_window_frames, track.n_frames - track.seek)
 
     def _task(self, track: Track) -> WindowTask:
         n_frames = None
@@ -254,7 +255,7 @@ class Run:
 
     def _take(self, track: Track, answer: Answer) -> None:
         """Add what was found to `track`, and move it on."""
-        n_frames = self._window_frames(track.seek, track.source)
+        n_frames = self._window_frames(track)
         track.latest = answer.result
         track.is_told = bool(self._config.condition_on_prev_tokens) and not answer.is_random
         if answer.is_silence:

@@ -26,7 +26,7 @@ class SearchSettings:
 
     `prompt_length` and `max_length` count tokens; the latter includes the prompt, which is padded for some
     rows. `room` is how many tokens each window may get, as it would alone. `logprob_temperature` is what
-    scores are multiplied by before a token's log-probability is taken of them.
+    scores are multiplied by before a token's log-probability is taken of them; None: nobody asks for it.
     """
 
     prompt_length: int
@@ -38,7 +38,7 @@ class SearchSettings:
     do_sample: bool = False
     early_stopping: bool | str = False
     length_penalty: float = 1.0
-    logprob_temperature: float = 1.0
+    logprob_temperature: float | None = None
 
 
 @dataclass
@@ -66,9 +66,9 @@ class Found:
     """What a search found for B windows.
 
     `sequences` int64 [B, P + T] begin with the prompt and are padded behind the end. `avg_logprobs` float32
-    [B] are means over the tokens found, the end of text counted as one. `lineage` int64 [B, T] tells for
-    each token the row [of N] whose logits it was chosen from, -1 behind the end; None: each row its own.
-    `scores` float32 [B] are what beams are ranked by.
+    [B] are means over the tokens found, the end of text counted as one; zero where nobody asked. `lineage`
+    int64 [B, T] tells for each token the row [of N] whose logits it was chosen from, -1 behind the end;
+    None: each row its own. `scores` float32 [B] are what beams are ranked by.
     """
 
     sequences: Tensor
@@ -107,10 +107,9 @@ class RowSearch:
         scores = self._processors(self._tokens, logits)
         self._record.keep(scores, logits)
         tokens = _draw(scores) if settings.do_sample else scores.argmax(dim=-1)
-        logprobs = (
-            (scores * settings.logprob_temperature).log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-        )
-        self._sum_logprobs += logprobs.masked_fill(~self.is_open, 0.0)
+        if settings.logprob_temperature is not None:
+            logprobs = (scores * settings.logprob_temperature).log_softmax(dim=-1)
+            self._sum_logprobs += logprobs.gather(1, tokens[:, None])[:, 0].masked_fill(~self.is_open, 0.0)
         self._n_found += self.is_open
         tokens = tokens.masked_fill(~self.is_open, settings.pad_token_id)
         self._tokens = torch.cat((self._tokens, tokens[:, None]), dim=1)
@@ -186,6 +185,7 @@ class BeamRows:
         n_windows = len(prompts)
         self._may_improve = torch.ones((n_windows, 1), dtype=torch.bool, device=prompts.device)
         self._is_over = False
+        self._room = torch.tensor(settings.room, device=prompts.device)
 
     def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
         """The next token of each of the N running hypotheses, and the rows that they continue."""
@@ -254,13 +254,14 @@ class BeamRows:
         candidates = running.take(beams)
         candidates.scores = best
         rows = beams + torch.arange(n_windows, device=beams.device)[:, None] * n_beams
-        logprobs = (scores * settings.logprob_temperature).log_softmax(dim=-1)[rows, tokens]
         step = length - settings.prompt_length
         candidates.tokens[:, :, length] = tokens
         candidates.lineage[:, :, step] = rows
-        candidates.logprobs[:, :, step] = logprobs
+        if settings.logprob_temperature is not None:
+            logprobs = (scores * settings.logprob_temperature).log_softmax(dim=-1)
+            candidates.logprobs[:, :, step] = logprobs[rows, tokens]
         ends = self._criteria(candidates.tokens[:, :, : length + 1].flatten(0, 1), self._record.scores_so_far)
-        is_full = torch.tensor(settings.room, device=ends.device) <= step + 1  # [B]
+        is_full = self._room <= step + 1  # [B]
         return candidates, ends.view(n_windows, n_kept) | is_full[:, None]
 
     def _keep_running(self, candidates: _Beams, ends: Tensor) -> _Beams:

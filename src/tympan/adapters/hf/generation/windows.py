@@ -223,8 +223,14 @@ class WindowSearch:
             do_sample=bool(config.do_sample),
             early_stopping=config.early_stopping or False,
             length_penalty=1.0 if config.length_penalty is None else config.length_penalty,
-            logprob_temperature=config.temperature if config.do_sample else 1.0,
+            logprob_temperature=self._logprob_temperature(config),
         )
+
+    def _logprob_temperature(self, config: GenerationConfig) -> float | None:
+        """What undoes the temperature in scores, where the likelihood of a text is a gate; else None."""
+        if config.logprob_threshold is None:
+            return None
+        return float(config.temperature) if config.do_sample else 1.0
 
     def _room(self, config: GenerationConfig, n_prompt: int) -> int:
         """How many tokens may follow a prompt of `n_prompt`; raises OptionError where none fits."""
