@@ -25,6 +25,9 @@ WINDOW_POSITIONS = WINDOW_FRAMES // FRAMES_PER_POSITION
 POSITION_S = FRAMES_PER_POSITION * HOP_SAMPLES / SAMPLING_RATE
 """Seconds per audio position, and so per step of a timestamp token: 0.02."""
 
+TICK_SAMPLES = 512
+"""Samples that share one probability of speech: 32 ms."""
+
 
 def samples_to_frames(n_samples: int) -> int:
     """Whole mel frames in `n_samples` samples (a last part shorter than a hop is not a frame)."""
@@ -54,6 +57,31 @@ def positions_to_seconds(n_positions: int) -> float:
 def seconds_to_positions(seconds: float) -> int:
     """The audio position nearest to `seconds`."""
     return round(seconds / POSITION_S)
+
+
+def seconds_to_samples(seconds: float) -> int:
+    """The sample nearest to `seconds`."""
+    return round(seconds * SAMPLING_RATE)
+
+
+def samples_to_ticks(n_samples: int) -> int:
+    """Ticks of 32 ms that `n_samples` samples begin: a last part counts as one."""
+    return -(-n_samples // TICK_SAMPLES)
+
+
+def ticks_to_seconds(n_ticks: int) -> float:
+    """Seconds that `n_ticks` ticks last."""
+    return n_ticks * TICK_SAMPLES / SAMPLING_RATE
+
+
+def frames_to_ticks(n_frames: int) -> int:
+    """Ticks of 32 ms that `n_frames` mel frames begin: a last part counts as one."""
+    return samples_to_ticks(n_frames * HOP_SAMPLES)
+
+
+def ticks_to_frames(n_ticks: int) -> int:
+    """Whole mel frames in `n_ticks` ticks of 32 ms."""
+    return samples_to_frames(n_ticks * TICK_SAMPLES)
 
 
 def format_clock(seconds: float, *, always_hours: bool = False, decimal_mark: str = ".") -> str:

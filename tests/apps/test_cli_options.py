@@ -22,6 +22,9 @@ OTHER_THAN_DEFAULT: dict[str, tuple[str, Any]] = {
     "clip_timestamps": ("0,12.5,60", (0.0, 12.5, 60.0)),
     "no_speech_threshold": ("0.25", 0.25),
     "length_penalty": ("0.25", 0.25),
+    "languages": ("de, English", ("de", "English")),
+    "condition_on_previous_text": ("False", False),
+    "vad_filter": ("True", True),
 }
 BY_TYPE: dict[Any, tuple[str, Any]] = {
     str: ("some text", "some text"),
@@ -30,7 +33,10 @@ BY_TYPE: dict[Any, tuple[str, Any]] = {
     tuple[int, ...]: ("-1,50257", (-1, 50257)),
     tuple[float, ...]: ("0.1,0.3", (0.1, 0.3)),
 }
-NEEDED = {"carry_initial_prompt": ["--initial-prompt", "names"]}
+NEEDED = {
+    "carry_initial_prompt": ["--initial-prompt", "names"],
+    "hallucination_silence_threshold": ["--word-timestamps"],
+}
 
 
 def read(*words: str) -> Request:

@@ -34,9 +34,9 @@ def run(chooser, model, n_steps: int):
     for step in range(n_steps):
         tokens, rows = chooser.choose(model(written), written)
         written = torch.cat((written if rows is None else written[rows], tokens[:, None]), dim=1)
-        if chooser.finished or step == n_steps - 1:
+        if chooser.is_finished(0) or step == n_steps - 1:
             break
-    return chooser.hypotheses(written)
+    return chooser.hypotheses(0, written)
 
 
 def reference_beam(decoding, model, beam_size, patience, n_steps):
@@ -91,7 +91,7 @@ def test_a_wide_beam_finds_what_trying_everything_finds():
 
 def test_greedy_takes_the_likeliest_token_each_time():
     model = table_model(13, 5)
-    (hypothesis,) = run(Sampler(1, END, 0.0, 0, CPU), model, 8)
+    (hypothesis,) = run(Sampler(1, END, [0.0], [0], CPU), model, 8)
     written, total = [], 0.0
     while len(written) < 8:
         logprobs = model(torch.tensor([written], dtype=torch.int64).reshape(1, -1)).log_softmax(dim=1)[0]
@@ -105,16 +105,16 @@ def test_greedy_takes_the_likeliest_token_each_time():
 
 def test_samples_depend_on_the_seed_alone():
     model = table_model(13, 6, peak=0.5)
-    first = run(Sampler(5, END, 1.0, 42, CPU), model, 8)
+    first = run(Sampler(5, END, [1.0], [42], CPU), model, 8)
     torch.rand(3)  # someone else draws from the global generator
-    assert run(Sampler(5, END, 1.0, 42, CPU), model, 8) == first
-    assert run(Sampler(5, END, 1.0, 43, CPU), model, 8) != first
+    assert run(Sampler(5, END, [1.0], [42], CPU), model, 8) == first
+    assert run(Sampler(5, END, [1.0], [43], CPU), model, 8) != first
     assert len({h.tokens for h in first}) > 1
 
 
 def test_a_sample_scores_its_own_tokens_up_to_its_end():
     model = table_model(7, 8, peak=1.0)
-    for hypothesis in run(Sampler(6, END, 0.7, 1, CPU), model, 6):
+    for hypothesis in run(Sampler(6, END, [0.7], [1], CPU), model, 6):
         ended = len(hypothesis.tokens) < 6
         tokens = (*hypothesis.tokens, END) if ended else hypothesis.tokens
         total = 0.0

@@ -9,7 +9,9 @@ import pytest
 from tympan.errors import OptionError
 from tympan.transcription.context import PreviousText
 from tympan.transcription.fallback import (
+    Ask,
     Attempt,
+    RetryBudget,
     compression_ratio,
     decode_with_fallback,
     has_failed,
@@ -114,20 +116,48 @@ def test_silence_needs_an_unlikely_text():
     assert not is_silence(attempt(no_speech_prob=0.99), TranscribeOptions(no_speech_threshold=None))
 
 
-def test_fallback_climbs_the_ladder_until_an_attempt_passes():
+def climb(answer, options, budget=None):
+    """The attempt that stands where each temperature has its `answer`, and the temperatures tried."""
+    ask = Ask(WINDOW, (), options.temperature[0], "en")
+    ladder = decode_with_fallback(ask, options, budget or RetryBudget(None, 3_000))
     tried = []
+    reply = None
+    while True:
+        try:
+            asked = ladder.send(reply)
+        except StopIteration as end:
+            return end.value, tried
+        tried.append(asked.temperature)
+        reply = answer(asked.temperature)
 
-    def decode(temperature):
-        tried.append(temperature)
-        return attempt(temperature, avg_logprob=-0.5 if temperature >= 0.4 else -2.0)
 
-    assert decode_with_fallback(decode, TranscribeOptions()).temperature == 0.4
+def test_fallback_climbs_the_ladder_until_an_attempt_passes():
+    stands, tried = climb(lambda t: attempt(t, avg_logprob=-0.5 if t >= 0.4 else -2.0), TranscribeOptions())
+    assert stands.temperature == 0.4
     assert tried == [0.0, 0.2, 0.4]
 
 
-def test_the_last_attempt_stands_when_all_fail():
-    options = TranscribeOptions(temperature=(0.0, 0.5))
-    assert decode_with_fallback(lambda t: attempt(t, ratio=9.0), options).temperature == 0.5
+def test_the_best_attempt_stands_when_all_fail():
+    options = TranscribeOptions(temperature=(0.0, 0.5, 1.0))
+    ratios, logprobs = {0.0: 9.0, 0.5: 1.0, 1.0: 1.0}, {0.0: -0.1, 0.5: -1.5, 1.0: -2.5}
+    stands, _ = climb(lambda t: attempt(t, ratio=ratios[t], avg_logprob=logprobs[t]), options)
+    assert stands.temperature == 0.5  # the first is likelier, but repeats itself
+    stands, _ = climb(lambda t: attempt(t, ratio=9.0, avg_logprob=logprobs[t]), options)
+    assert stands.temperature == 0.0
+
+
+def test_a_loop_has_failed_whatever_its_ratio():
+    options = TranscribeOptions(compression_ratio_threshold=None)
+    looped = dataclasses.replace(attempt(), is_loop=True)
+    assert has_failed(looped, options)
+    stands, tried = climb(lambda t: looped if t < 0.5 else attempt(t, avg_logprob=-0.9), options)
+    assert (stands.temperature, tried) == (0.6, [0.0, 0.2, 0.4, 0.6])
+
+
+def test_a_retry_budget_is_shared_by_all_windows():
+    budget = RetryBudget(1.0, 6_000)
+    n_tried = [len(climb(lambda t: attempt(t, ratio=9.0), TranscribeOptions(), budget)[1]) for _ in range(4)]
+    assert n_tried == [6, 6, 3, 1]
 
 
 def test_compression_ratio_equals_the_reference():
@@ -188,6 +218,14 @@ def test_a_carried_prompt_leads_every_prompt_and_leaves_the_rest_of_the_room():
             "carry_initial_prompt must be False when there is no initial_prompt",
         ),
         ({"temperature": ()}, "temperature must hold"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 2, "condition_on_previous_text": True}, "windows decoded together cannot see"),
+        ({"hallucination_silence_threshold": 2.0}, "must be None unless word_timestamps is set"),
+        ({"vad_threshold": 2}, "vad_threshold must be a probability"),
+        ({"multilingual": True, "language": "de"}, "multilingual must be False when a language is given"),
+        ({"languages": "en,de", "language": "de"}, "languages must be None when a language is given"),
+        ({"languages": ()}, "languages must be language codes"),
+        ({"retry_budget": -1}, "retry_budget must be at least 0"),
         ({"beam_size": -1}, "beam_size must be at least 1"),
     ],
 )

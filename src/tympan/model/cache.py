@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -108,6 +109,29 @@ class CrossAttentionCache:
     def n_windows(self) -> int:
         """B: windows whose audio is held."""
         return self.layers[0].keys.shape[0]
+
+    @classmethod
+    def join(cls, caches: Sequence[CrossAttentionCache]) -> CrossAttentionCache:
+        """The windows of all `caches`, one after the other."""
+        return cls(
+            tuple(
+                LayerKeysValues(torch.cat([kv.keys for kv in same]), torch.cat([kv.values for kv in same]))
+                for same in zip(*(cache.layers for cache in caches), strict=True)
+            )
+        )
+
+    def window(self, index: int) -> CrossAttentionCache:
+        """A view of one window."""
+        here = slice(index, index + 1)
+        return CrossAttentionCache(
+            tuple(LayerKeysValues(kv.keys[here], kv.values[here]) for kv in self.layers)
+        )
+
+    def crop(self, start: int, end: int) -> CrossAttentionCache:
+        """A view of the audio positions from `start` to `end` of every window."""
+        return CrossAttentionCache(
+            tuple(LayerKeysValues(kv.keys[:, :, start:end], kv.values[:, :, start:end]) for kv in self.layers)
+        )
 
     def select(self, windows: Tensor) -> CrossAttentionCache:
         """The audio of the windows with the indices `windows` (int64 [B'])."""

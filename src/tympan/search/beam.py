@@ -2,70 +2,109 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
 from tympan.search.hypothesis import Hypothesis
 
+Candidate = tuple[float, int, int]
+"""Score of a continuation, the row of its window that it continues, and the token."""
+
 
 class BeamSearch:
-    """The `n_rows` likeliest beginnings of one window, extended until enough of them have ended."""
+    """The `n_rows` likeliest beginnings of each of `n_windows` windows, extended until enough have ended."""
 
-    def __init__(self, beam_size: int, end_of_text: int, patience: float | None = None) -> None:
+    def __init__(
+        self, beam_size: int, end_of_text: int, patience: float | None = None, *, n_windows: int = 1
+    ) -> None:
         self.n_rows = beam_size
-        self._end_of_text = end_of_text
-        self._max_finished = max(1, round(beam_size * (patience or 1.0)))
-        self._finished: list[Hypothesis] = []
-        self._sum_logprobs = [0.0]
+        max_finished = max(1, round(beam_size * (patience or 1.0)))
+        self._beams = [_Beam(beam_size, end_of_text, max_finished) for _ in range(n_windows)]
 
     def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The best `n_rows` continuations that do not end; those that end among them are set aside."""
+        """The best `n_rows` continuations of each window that do not end; those that end are set aside."""
+        n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
         logprobs, tokens = logits.log_softmax(dim=1).topk(n_candidates, dim=1)  # [N', n_rows + 1]
-        sums = torch.tensor(self._sum_logprobs, device=logits.device)[:, None] + logprobs
-        ranked = sorted(
-            (
-                (sum_logprob, row, token)
-                for row, (row_sums, row_tokens) in enumerate(zip(sums.tolist(), tokens.tolist(), strict=True))
-                for sum_logprob, token in zip(row_sums, row_tokens, strict=True)
-            ),
-            key=lambda candidate: candidate[0],
-            reverse=True,
-        )
-        kept = self._take(ranked, written)
-        self._sum_logprobs = [sum_logprob for sum_logprob, _, _ in kept]
-        next_tokens = torch.tensor([token for _, _, token in kept], device=logits.device)
-        rows = [row for _, row, _ in kept]
-        if rows == list(range(len(logits))):
-            return next_tokens, None
-        return next_tokens, torch.tensor(rows, device=logits.device)
+        sums = torch.tensor([score for beam in self._beams for score in beam.sum_logprobs])
+        scores = (sums.to(logits.device)[:, None] + logprobs).tolist()
+        next_tokens, rows = [], []
+        for number, (beam, candidates) in enumerate(
+            zip(self._beams, _by_window(scores, tokens.tolist(), n_rows_now), strict=True)
+        ):
+            start = number * n_rows_now
+            for _, row, token in beam.take(candidates, written[start : start + n_rows_now]):
+                next_tokens.append(token)
+                rows.append(start + row)
+        device = logits.device
+        sources = None if rows == list(range(len(logits))) else torch.tensor(rows, device=device)
+        return torch.tensor(next_tokens, device=device), sources
+
+    def is_finished(self, window: int) -> bool:
+        """Whether beam_size × patience hypotheses have ended, or none that goes on is possible."""
+        return self._beams[window].is_finished
+
+    def hypotheses(self, window: int, written: Tensor) -> list[Hypothesis]:
+        """Those of `window` that have ended; where they are too few, the best unfinished ones too.
+
+        `written` int64 [n_rows, T] are the window's own rows.
+        """
+        return self._beams[window].hypotheses(written)
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Go on with these windows alone."""
+        self._beams = [self._beams[window] for window in windows]
+
+
+@dataclass
+class _Beam:
+    """The beginnings of one window: their scores, and those that have ended."""
+
+    n_rows: int
+    end_of_text: int
+    max_finished: int
+    sum_logprobs: list[float] = field(default_factory=lambda: [0.0])
+    finished: list[Hypothesis] = field(default_factory=list)
 
     @property
-    def finished(self) -> bool:
-        """Whether beam_size × patience hypotheses have ended."""
-        return len(self._finished) >= self._max_finished
+    def is_finished(self) -> bool:
+        return len(self.finished) >= self.max_finished or max(self.sum_logprobs) == -math.inf
 
-    def hypotheses(self, written: Tensor) -> list[Hypothesis]:
-        """Those that have ended; where they are fewer than the beam is wide, the best unfinished ones too."""
-        answers = list(self._finished)
-        by_score = sorted(
-            ((score, row) for row, score in enumerate(self._sum_logprobs)),
-            reverse=True,
-        )
-        for score, row in by_score[: max(0, self.n_rows - len(answers))]:
-            answers.append(Hypothesis(tuple(written[row].tolist()), score))
-        return answers
-
-    def _take(self, ranked: list[tuple[float, int, int]], written: Tensor) -> list[tuple[float, int, int]]:
-        """The first `n_rows` of `ranked` (score, row, token) that go on; what ends before is finished."""
-        kept: list[tuple[float, int, int]] = []
+    def take(self, ranked: Sequence[Candidate], written: Tensor) -> list[Candidate]:
+        """The first `n_rows` of `ranked` that go on; what ends before them is finished."""
+        kept: list[Candidate] = []
         for candidate in ranked:
             score, row, token = candidate
-            if token == self._end_of_text:
-                if len(self._finished) < self._max_finished:
-                    self._finished.append(Hypothesis(tuple(written[row].tolist()), score))
+            if token == self.end_of_text:
+                if len(self.finished) < self.max_finished:
+                    self.finished.append(Hypothesis(tuple(written[row].tolist()), score))
                 continue
             kept.append(candidate)
             if len(kept) == self.n_rows:
                 break
+        self.sum_logprobs = [score for score, _, _ in kept]
         return kept
+
+    def hypotheses(self, written: Tensor) -> list[Hypothesis]:
+        answers = list(self.finished)
+        by_score = sorted(((score, row) for row, score in enumerate(self.sum_logprobs)), reverse=True)
+        for score, row in by_score[: max(0, self.n_rows - len(answers))]:
+            answers.append(Hypothesis(tuple(written[row].tolist()), score))
+        return answers
+
+
+def _by_window(scores: list[list[float]], tokens: list[list[int]], n_rows: int) -> list[list[Candidate]]:
+    """The candidates of each window of `n_rows` rows, the best first."""
+    windows = []
+    for start in range(0, len(scores), n_rows):
+        candidates = [
+            (score, row, token)
+            for row in range(n_rows)
+            for score, token in zip(scores[start + row], tokens[start + row], strict=True)
+        ]
+        windows.append(sorted(candidates, key=lambda candidate: candidate[0], reverse=True))
+    return windows

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 
 from tympan.model.cache import CrossAttentionCache
@@ -27,3 +29,12 @@ def detect_languages(
         dict(sorted(zip(vocabulary.languages, row, strict=True), key=lambda item: -item[1]))
         for row in probabilities
     ]
+
+
+def among(probabilities: Mapping[str, float], allowed: Sequence[str] | None) -> dict[str, float]:
+    """`probabilities` of the languages `allowed` alone, likeliest first, made to add up to one; None: all."""
+    if allowed is None:
+        return dict(probabilities)
+    kept = {language: probabilities[language] for language in allowed}
+    total = sum(kept.values()) or 1.0
+    return {code: kept[code] / total for code in sorted(kept, key=lambda code: -kept[code])}

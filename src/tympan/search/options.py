@@ -50,6 +50,7 @@ class DecodeOptions:
     suppress_blank: bool = option(True, "never start a window with a blank")
     without_timestamps: bool = option(False, "decode text alone; a window is then one segment")
     max_initial_timestamp: float | None = option(1.0, "latest first timestamp of a window, in seconds")
+    stop_loops: bool = option(True, "end a window's text when it does nothing but repeat itself")
     seed: int = option(0, "seed of the sampling at temperatures above 0: equal seeds give equal transcripts")
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,22 +11,33 @@ from tympan.search.hypothesis import Hypothesis
 
 
 class Sampler:
-    """`n_rows` independent samples of one window; greedy when `temperature` is 0."""
+    """`n_rows` independent samples of each window; greedy where its temperature is 0.
+
+    Each window has a temperature and a seed of its own: what is drawn for it does not depend on the others.
+    """
 
     def __init__(
-        self, n_rows: int, end_of_text: int, temperature: float, seed: int, device: torch.device
+        self,
+        n_rows: int,
+        end_of_text: int,
+        temperatures: Sequence[float],
+        seeds: Sequence[int],
+        device: torch.device,
     ) -> None:
         self.n_rows = n_rows
         self._end_of_text = end_of_text
-        self._temperature = temperature
-        self._random = torch.Generator(device).manual_seed(seed)
-        self._sum_logprobs = torch.zeros(n_rows, device=device)
-        self._is_done = torch.zeros(n_rows, dtype=torch.bool, device=device)
+        self._temperatures = list(temperatures)
+        self._random = [torch.Generator(device).manual_seed(seed) for seed in seeds]
+        n_all = n_rows * len(self._temperatures)
+        self._sum_logprobs = torch.zeros(n_all, device=device)
+        self._is_done = torch.zeros(n_all, dtype=torch.bool, device=device)
 
     def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
         """One token per row; a row that has ended goes on with end-of-text at no cost."""
-        sources = None if len(logits) == self.n_rows else logits.new_zeros(self.n_rows, dtype=torch.int64)
-        logits = logits.expand(self.n_rows, -1)
+        sources = None
+        if len(logits) < len(self._is_done):  # the first step: one row per window
+            sources = torch.arange(len(logits), device=logits.device).repeat_interleave(self.n_rows)
+            logits = logits[sources]
         tokens = self._draw(logits)
         logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=1)
         self._sum_logprobs += logprobs.masked_fill(self._is_done, 0.0)
@@ -32,21 +45,35 @@ class Sampler:
         self._is_done = tokens == self._end_of_text
         return tokens, sources
 
-    @property
-    def finished(self) -> bool:
-        """Whether every row has ended."""
-        return bool(self._is_done.all())
+    def is_finished(self, window: int) -> bool:
+        """Whether every row of `window` has ended."""
+        return bool(self._is_done[self._rows_of(window)].all())
 
-    def hypotheses(self, written: Tensor) -> list[Hypothesis]:
-        """One hypothesis per row of `written` int64 [N, T]."""
+    def hypotheses(self, window: int, written: Tensor) -> list[Hypothesis]:
+        """One hypothesis per row of `window`, whose own rows `written` int64 [n_rows, T] are."""
         answers = []
-        for tokens, sum_logprob in zip(written.tolist(), self._sum_logprobs.tolist(), strict=True):
+        sums = self._sum_logprobs[self._rows_of(window)].tolist()
+        for tokens, sum_logprob in zip(written.tolist(), sums, strict=True):
             length = tokens.index(self._end_of_text) if self._end_of_text in tokens else len(tokens)
             answers.append(Hypothesis(tuple(tokens[:length]), sum_logprob))
         return answers
 
+    def keep(self, windows: Sequence[int]) -> None:
+        """Go on with these windows alone."""
+        self._temperatures = [self._temperatures[window] for window in windows]
+        self._random = [self._random[window] for window in windows]
+        kept = [self._rows_of(window) for window in windows]
+        self._sum_logprobs = torch.cat([self._sum_logprobs[rows] for rows in kept])
+        self._is_done = torch.cat([self._is_done[rows] for rows in kept])
+
+    def _rows_of(self, window: int) -> slice:
+        return slice(window * self.n_rows, (window + 1) * self.n_rows)
+
     def _draw(self, logits: Tensor) -> Tensor:
-        if self._temperature == 0:
-            return logits.argmax(dim=1)
-        probabilities = (logits / self._temperature).softmax(dim=1)
-        return probabilities.multinomial(1, generator=self._random)[:, 0]
+        tokens = logits.argmax(dim=1)
+        for window, temperature in enumerate(self._temperatures):
+            if temperature > 0:
+                rows = self._rows_of(window)
+                probabilities = (logits[rows] / temperature).softmax(dim=1)
+                tokens[rows] = probabilities.multinomial(1, generator=self._random[window])[:, 0]
+        return tokens

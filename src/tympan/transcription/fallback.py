@@ -1,23 +1,37 @@
 """Decode a window, judge the answer, and try again at a higher temperature while it fails.
 
-Source: Whisper paper, section 4.5; openai-whisper's `decode_with_fallback`.
+Source: Whisper paper, section 4.5; openai-whisper's `decode_with_fallback`. Where every attempt has failed
+the best of them stands, as in faster-whisper; the reference keeps the last.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
 from tympan.search.generate import Decoded
 from tympan.transcription.options import TranscribeOptions
+from tympan.transcription.windows import Window
+from tympan.units import WINDOW_FRAMES
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A window to be decoded: the text tokens said before it, at a temperature, in a language."""
+
+    window: Window
+    previous: tuple[int, ...]
+    temperature: float
+    language: str
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One decoding of a window, with what it is judged by.
 
-    `text` is stripped; `compression_ratio` is that of its UTF-8 bytes.
+    `text` is stripped; `compression_ratio` is that of its UTF-8 bytes. `is_loop`: the text was stopped where
+    it did nothing but repeat itself.
     """
 
     tokens: tuple[int, ...]
@@ -26,9 +40,11 @@ class Attempt:
     avg_logprob: float
     no_speech_prob: float
     compression_ratio: float
+    language: str = ""
+    is_loop: bool = False
 
     @classmethod
-    def of(cls, decoded: Decoded, text: str, temperature: float) -> Attempt:
+    def of(cls, decoded: Decoded, text: str, temperature: float, language: str) -> Attempt:
         """What was `decoded` at `temperature`, and the `text` its tokens spell."""
         hypothesis = decoded.hypothesis
         return cls(
@@ -38,7 +54,28 @@ class Attempt:
             avg_logprob=hypothesis.avg_logprob,
             no_speech_prob=decoded.no_speech_prob,
             compression_ratio=compression_ratio(text.strip()),
+            language=language,
+            is_loop=decoded.is_loop,
         )
+
+
+class RetryBudget:
+    """How many attempts beyond the first of each window a recording may still cost."""
+
+    _AT_LEAST = 10
+
+    def __init__(self, per_window: float | None, n_frames: int) -> None:
+        """`per_window` on average, for a recording of `n_frames` mel frames; None: no limit."""
+        self._n_left = None
+        if per_window is not None:
+            self._n_left = round(per_window * n_frames / WINDOW_FRAMES) + self._AT_LEAST
+
+    def take(self) -> bool:
+        """Use up one attempt; False when there is none left."""
+        if self._n_left is None:
+            return True
+        self._n_left -= 1
+        return self._n_left >= 0
 
 
 def compression_ratio(text: str) -> float:
@@ -49,13 +86,9 @@ def compression_ratio(text: str) -> float:
 
 def has_failed(attempt: Attempt, options: TranscribeOptions) -> bool:
     """Whether the text repeats itself or is too unlikely; what is taken for silence has not failed."""
-    repeats = (
-        options.compression_ratio_threshold is not None
-        and attempt.compression_ratio > options.compression_ratio_threshold
-    )
     unlikely = options.logprob_threshold is not None and attempt.avg_logprob < options.logprob_threshold
     silent = options.no_speech_threshold is not None and attempt.no_speech_prob > options.no_speech_threshold
-    return (repeats or unlikely) and not (silent and unlikely)
+    return (_repeats(attempt, options) or unlikely) and not (silent and unlikely)
 
 
 def is_silence(attempt: Attempt, options: TranscribeOptions) -> bool:
@@ -65,11 +98,31 @@ def is_silence(attempt: Attempt, options: TranscribeOptions) -> bool:
     return options.logprob_threshold is None or attempt.avg_logprob <= options.logprob_threshold
 
 
-def decode_with_fallback(decode: Callable[[float], Attempt], options: TranscribeOptions) -> Attempt:
-    """The first attempt along the temperature ladder that has not failed, or the last one made."""
-    attempt = decode(options.temperature[0])
+def decode_with_fallback(
+    ask: Ask, options: TranscribeOptions, budget: RetryBudget
+) -> Generator[Ask, Attempt, Attempt]:
+    """Asks for attempts along the temperature ladder; returns the first that has not failed, or the best.
+
+    The temperature of `ask` is that of the ladder's first step.
+    """
+    attempts = [(yield ask)]
     for temperature in options.temperature[1:]:
-        if not has_failed(attempt, options):
+        if not has_failed(attempts[-1], options):
+            return attempts[-1]
+        if not budget.take():
             break
-        attempt = decode(temperature)
-    return attempt
+        attempts.append((yield replace(ask, temperature=temperature)))
+    if not has_failed(attempts[-1], options):
+        return attempts[-1]
+    return best_of_failed(attempts, options)
+
+
+def best_of_failed(attempts: Sequence[Attempt], options: TranscribeOptions) -> Attempt:
+    """The likeliest of those that do not repeat themselves, if there are any, else of all."""
+    sound = [attempt for attempt in attempts if not _repeats(attempt, options)]
+    return max(sound or attempts, key=lambda attempt: attempt.avg_logprob)
+
+
+def _repeats(attempt: Attempt, options: TranscribeOptions) -> bool:
+    threshold = options.compression_ratio_threshold
+    return attempt.is_loop or (threshold is not None and attempt.compression_ratio > threshold)

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from tympan.errors import OptionError
 from tympan.search.options import DecodeOptions, option, temperature_ladder
 from tympan.timing.punctuation import APPENDED, PREPENDED
 
 DEFAULT_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+AS_IN_THE_REFERENCE: Mapping[str, Any] = MappingProxyType(
+    {
+        "stop_loops": False,
+        "drop_unspoken": False,
+        "recover_missed": False,
+        "language_detection_segments": 1,
+        "retry_budget": None,
+    }
+)
+"""The options with which the text is openai-whisper's, character for character, at temperature 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +46,12 @@ class TranscribeOptions(DecodeOptions):
     no_speech_threshold: float | None = option(
         0.6, "a window with a higher no-speech probability that also fails logprob_threshold is silence"
     )
-    condition_on_previous_text: bool = option(True, "prompt each window with the text of those before it")
+    retry_budget: float | None = option(
+        2.0, "most attempts per 30 s of a recording, on average, beyond each window's first; none: no limit"
+    )
+    condition_on_previous_text: bool | None = option(
+        None, "prompt each window with the text of those before it; none: yes, unless windows are batched"
+    )
     prompt_reset_on_temperature: float = option(
         0.5, "forget the text so far after a window that needed a higher temperature than this"
     )
@@ -48,6 +66,32 @@ class TranscribeOptions(DecodeOptions):
     append_punctuations: str = option(
         APPENDED, "with word_timestamps: marks that belong to the word before them"
     )
+    hallucination_silence_threshold: float | None = option(
+        None, "with word_timestamps: skip silence of more seconds than this around text that looks invented"
+    )
+    batch_size: int = option(
+        1,
+        "windows decoded together; above 1 the recording is cut at silence, and windows do not see"
+        " each other's text",
+    )
+    vad_filter: bool | None = option(
+        None, "listen only where a voice detector hears speech; none: if windows are batched"
+    )
+    vad_threshold: float = option(0.5, "probability from which the voice detector's guess counts as speech")
+    drop_unspoken: bool = option(True, "leave out text where nobody speaks, and list it as dropped")
+    recover_missed: bool = option(
+        True, "decode speech that no segment covers once more, and list what is found as recovered"
+    )
+    languages: tuple[str, ...] | None = option(
+        None, "languages that detection may choose from, as codes or English names"
+    )
+    language_detection_segments: int = option(
+        4, "most windows to detect the language from, by adding up what they say"
+    )
+    language_detection_threshold: float = option(
+        0.5, "probability from which one window alone decides on the language"
+    )
+    multilingual: bool = option(False, "detect the language of every window anew")
     clip_timestamps: tuple[float, ...] = option(
         (0.0,), "start,end,start,end,... in seconds of the clips to transcribe; the last end may be left out"
     )
@@ -56,14 +100,50 @@ class TranscribeOptions(DecodeOptions):
         super().__post_init__()
         object.__setattr__(self, "temperature", temperature_ladder(self.temperature))
         object.__setattr__(self, "clip_timestamps", _clip_timestamps(self.clip_timestamps))
+        object.__setattr__(self, "languages", _languages(self.languages))
+        for name in ("no_speech_threshold", "vad_threshold", "language_detection_threshold"):
+            value = getattr(self, name)
+            may_be_none = name == "no_speech_threshold"
+            self._require(
+                (value is None and may_be_none) or (value is not None and 0 <= value <= 1),
+                name, "a probability, or None" if may_be_none else "a probability",
+            )  # fmt: skip
+        for name in ("batch_size", "language_detection_segments"):
+            value = getattr(self, name)
+            self._require(isinstance(value, int) and value >= 1, name, "at least 1")
+        for name in ("retry_budget", "hallucination_silence_threshold"):
+            value = getattr(self, name)
+            self._require(value is None or value >= 0, name, "at least 0, or None")
         self._require(
-            self.no_speech_threshold is None or 0 <= self.no_speech_threshold <= 1,
-            "no_speech_threshold", "a probability, or None",
+            self.hallucination_silence_threshold is None or self.word_timestamps,
+            "hallucination_silence_threshold", "None unless word_timestamps is set",
         )  # fmt: skip
+        self._require(
+            self.batch_size == 1 or not self.condition_on_previous_text,
+            "condition_on_previous_text", "off (or None) with a batch_size above 1: windows decoded together"
+            " cannot see each other's text",
+        )  # fmt: skip
+        self._require(
+            not self.multilingual or self.language is None,
+            "multilingual", "False when a language is given: it means to detect that of every window",
+        )  # fmt: skip
+        self._require(
+            self.languages is None or self.language is None, "languages", "None when a language is given"
+        )
         self._require(
             not self.carry_initial_prompt or self.initial_prompt is not None,
             "carry_initial_prompt", "False when there is no initial_prompt",
         )  # fmt: skip
+
+
+def _languages(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Language names from "en,de" or several strings."""
+    if value is None:
+        return None
+    names = value.split(",") if isinstance(value, str) else list(value)
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise OptionError(f"languages must be language codes such as en,de, but got {value!r}")
+    return tuple(name.strip() for name in names)
 
 
 def _clip_timestamps(value: str | float | Iterable[float]) -> tuple[float, ...]:

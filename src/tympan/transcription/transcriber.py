@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tympan.audio.decode import AudioSource, iterate_waveform
 from tympan.audio.recording import Recording, read_recording
-from tympan.errors import OptionError
+from tympan.audio.speech import (
+    SpeechListener,
+    SpeechModel,
+    SpeechOptions,
+    find_speech,
+    load_speech_model,
+)
+from tympan.errors import OptionError, TympanError
 from tympan.model.whisper import Whisper
 from tympan.results import Segment, Transcript
+from tympan.search.language import among
 from tympan.search.prompt import build_prompt, check_task
 from tympan.text.languages import language_code
 from tympan.text.tokenizer import Tokenizer
 from tympan.timing.locate import default_heads
-from tympan.transcription.options import TranscribeOptions
-from tympan.transcription.stream import OnProgress, TranscriptStream
+from tympan.transcription.abilities import warn_of_untaught
+from tympan.transcription.guards import Speech
+from tympan.transcription.job import OnProgress, RecordingJob
+from tympan.transcription.options import AS_IN_THE_REFERENCE, TranscribeOptions
+from tympan.transcription.scheduler import LoopTask, run_together
+from tympan.transcription.stream import TranscriptStream
 from tympan.transcription.window_decoder import WindowDecoder
 from tympan.transcription.windows import Clip, window_at
+
+Samples = NDArray[np.float32]
 
 
 class Transcriber:
@@ -47,6 +65,7 @@ class Transcriber:
         self.origin = origin
         self.alignment_heads = _checked_heads(alignment_heads, model)
         self._vocabulary = tokenizer.vocabulary(multilingual=model.architecture.is_multilingual)
+        self._decoder = WindowDecoder(model, tokenizer, self._vocabulary, self.alignment_heads)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -77,6 +96,24 @@ class Transcriber:
         """
         return iter(self.stream(audio, make_options(options), sampling_rate=sampling_rate))
 
+    def transcribe_many(
+        self,
+        sources: Iterable[AudioSource],
+        *,
+        batch_size: int = 8,
+        sampling_rate: int | None = None,
+        on_error: Callable[[AudioSource, TympanError], None] | None = None,
+        **options: object,
+    ) -> Iterator[Transcript]:
+        """The transcripts of many recordings, in the order of `sources`; their windows are decoded together.
+
+        A source is read when there is room for it among the `batch_size` windows. One that cannot be used
+        raises when its turn comes; with `on_error` that is called, and the source has no transcript.
+        Arguments and errors are otherwise those of `transcribe`.
+        """
+        settled = self._settle(make_options({**options, "batch_size": batch_size}))
+        return self._transcribe_many(sources, settled, sampling_rate, on_error)
+
     def stream(
         self,
         audio: AudioSource,
@@ -89,13 +126,111 @@ class Transcriber:
 
         Arguments and errors are those of `transcribe`; sound and options are checked before this returns.
         """
-        options = self._settle(options or TranscribeOptions())
-        recording = self._read(audio, sampling_rate)
-        return TranscriptStream(
-            self._decoder(recording),
+        settled = self._settle(options or TranscribeOptions())
+        job = self._job(audio, settled, sampling_rate, on_progress)
+        return TranscriptStream(self._decoder, job, settled)
+
+    def detect_language(
+        self, audio: AudioSource, *, sampling_rate: int | None = None, languages: Sequence[str] | None = None
+    ) -> dict[str, float]:
+        """The probability of each language in the first 30 s of `audio`, likeliest first; they sum to one.
+
+        With `languages`, codes or English names, those alone are considered.
+        """
+        allowed = self._languages(languages)
+        recording, _ = self._read(audio, sampling_rate, TranscribeOptions(**AS_IN_THE_REFERENCE))
+        (heard,) = self._decoder.hear([(recording, window_at(0, Clip(0, recording.n_frames)))])
+        return among(self._decoder.languages(heard), allowed)
+
+    @cached_property
+    def _speech_model(self) -> SpeechModel:
+        return load_speech_model()
+
+    def _transcribe_many(
+        self,
+        sources: Iterable[AudioSource],
+        options: TranscribeOptions,
+        sampling_rate: int | None,
+        on_error: Callable[[AudioSource, TympanError], None] | None,
+    ) -> Iterator[Transcript]:
+        jobs: list[RecordingJob | TympanError] = []
+        owners: dict[LoopTask, RecordingJob] = {}
+
+        def tasks() -> Iterator[LoopTask]:
+            for source in sources:
+                try:
+                    job = self._job(source, options, sampling_rate)
+                except TympanError as fault:
+                    if on_error is None:
+                        jobs.append(fault)
+                        return
+                    on_error(source, fault)
+                    continue
+                jobs.append(job)
+                owners.update(dict.fromkeys(job.tasks, job))
+                yield from job.tasks
+
+        for task, results in run_together(self._decoder, tasks(), options):
+            owners[task].take(task, results)
+            if task.is_done:
+                del owners[task]
+            while jobs and isinstance(job := jobs[0], RecordingJob) and job.is_done:
+                jobs.pop(0)
+                yield job.transcript()
+        for job in jobs:
+            if isinstance(job, TympanError):
+                raise job
+            yield job.transcript()
+
+    def _settle(self, options: TranscribeOptions) -> TranscribeOptions:
+        """`options` with languages as codes and nothing left open; OptionError for what cannot be done."""
+        language = None if options.language is None else language_code(options.language)
+        check_task(self._vocabulary, language, options.task)
+        warn_of_untaught(self.model.architecture, language, options.task)
+        if options.prefix is not None:
+            build_prompt(  # a prefix without room is refused before any sound is read
+                self._vocabulary,
+                language=language or "en",
+                prefix=self._decoder.encode_text(options.prefix),
+                n_text_positions=self.model.architecture.max_target_positions,
+            )
+        is_batched = options.batch_size > 1
+        condition, vad = options.condition_on_previous_text, options.vad_filter
+        return dataclasses.replace(
+            options,
+            language=language,
+            languages=self._languages(options.languages),
+            multilingual=options.multilingual and self._vocabulary.is_multilingual,
+            condition_on_previous_text=not is_batched if condition is None else condition,
+            # Batched windows are all first windows: each is told the initial prompt.
+            carry_initial_prompt=options.carry_initial_prompt
+            or (is_batched and options.initial_prompt is not None),
+            vad_filter=is_batched if vad is None else vad,
+        )
+
+    def _languages(self, languages: Sequence[str] | None) -> tuple[str, ...] | None:
+        """The codes of `languages`; OptionError for one that the model does not know."""
+        if languages is None:
+            return None
+        codes = tuple(language_code(language) for language in languages)
+        for code in codes:
+            check_task(self._vocabulary, code, "transcribe")
+        return codes
+
+    def _job(
+        self,
+        audio: AudioSource,
+        options: TranscribeOptions,
+        sampling_rate: int | None,
+        on_progress: OnProgress | None = None,
+    ) -> RecordingJob:
+        recording, speech = self._read(audio, sampling_rate, options)
+        return RecordingJob(
+            self._decoder,
             recording,
             self.tokenizer,
             options,
+            speech=speech,
             n_text_positions=self.model.architecture.max_target_positions,
             origin={
                 "model": self.origin,
@@ -105,30 +240,31 @@ class Transcriber:
             on_progress=on_progress,
         )
 
-    def detect_language(self, audio: AudioSource, *, sampling_rate: int | None = None) -> dict[str, float]:
-        """The probability of each language in the first 30 s of `audio`, likeliest first; they sum to one."""
-        recording = self._read(audio, sampling_rate)
-        return self._decoder(recording).languages(window_at(0, Clip(0, recording.n_frames)))
-
-    def _settle(self, options: TranscribeOptions) -> TranscribeOptions:
-        """`options` with the language as a code; raises OptionError for what this model cannot do."""
-        language = None if options.language is None else language_code(options.language)
-        check_task(self._vocabulary, language, options.task)
-        if options.prefix is not None:
-            build_prompt(  # a prefix without room is refused before any sound is read
-                self._vocabulary,
-                language=language or "en",
-                prefix=self.tokenizer.encode(options.prefix),
-                n_text_positions=self.model.architecture.max_target_positions,
-            )
-        return dataclasses.replace(options, language=language)
-
-    def _read(self, audio: AudioSource, sampling_rate: int | None) -> Recording:
+    def _read(
+        self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions
+    ) -> tuple[Recording, Speech | None]:
+        """The sound of `audio`, and where somebody speaks in it, if `options` need to know."""
         chunks = iterate_waveform(audio, sampling_rate=sampling_rate)
-        return read_recording(chunks, self.model.architecture.num_mel_bins, self.model.device)
+        n_mels, device = self.model.architecture.num_mel_bins, self.model.device
+        is_wanted = options.vad_filter or options.drop_unspoken or options.recover_missed
+        if not is_wanted and options.batch_size == 1:
+            return read_recording(chunks, n_mels, device), None
+        listener = SpeechListener(self._speech_model)
+        recording = read_recording(_overheard(chunks, listener), n_mels, device)
+        probabilities = listener.probabilities()
+        stretches = find_speech(
+            probabilities,
+            duration_s=recording.duration_s,
+            options=SpeechOptions(threshold=options.vad_threshold),
+        )
+        return recording, Speech(probabilities, tuple(stretches))
 
-    def _decoder(self, recording: Recording) -> WindowDecoder:
-        return WindowDecoder(self.model, self.tokenizer, self._vocabulary, recording, self.alignment_heads)
+
+def _overheard(chunks: Iterable[Samples], listener: SpeechListener) -> Iterator[Samples]:
+    """`chunks` as they are, each also heard by `listener`."""
+    for chunk in chunks:
+        listener.hear(chunk)
+        yield chunk
 
 
 def _checked_heads(heads: Sequence[tuple[int, int]] | None, model: Whisper) -> tuple[tuple[int, int], ...]:

@@ -1,9 +1,10 @@
-"""One recording, heard window by window: each window passes the encoder once, whatever is asked of it."""
+"""Windows of recordings -> what is said in them: each passes the encoder once, whatever is asked of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -11,64 +12,108 @@ from tympan.audio.recording import Recording
 from tympan.model.cache import CrossAttentionCache
 from tympan.model.whisper import Whisper
 from tympan.results import Word
-from tympan.search.generate import decode_window
-from tympan.search.language import detect_languages
+from tympan.search.generate import WindowTask, decode_windows
+from tympan.search.language import among, detect_languages
 from tympan.search.prompt import build_prompt
 from tympan.search.vocabulary import Vocabulary
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import split_words
 from tympan.timing.locate import locate_tokens
 from tympan.timing.word_times import TimedSegment, fit_words, time_words
-from tympan.transcription.fallback import Attempt
+from tympan.transcription.fallback import Ask, Attempt
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.segments import Piece
+from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard
 from tympan.transcription.windows import Window
-from tympan.units import FRAMES_PER_POSITION
+from tympan.units import FRAMES_PER_POSITION, seconds_to_positions
+
+
+@dataclass(frozen=True)
+class HeardWindow:
+    """A window that has passed the encoder: it is at `place` among the windows heard with it."""
+
+    window: Window
+    batch: CrossAttentionCache
+    place: int
+
+    @cached_property
+    def audio(self) -> CrossAttentionCache:
+        """What the decoder needs to know of the one window."""
+        return self.batch.window(self.place)
 
 
 class WindowDecoder:
-    """Decodes the windows of `recording`; remembers the audio states of the latest one.
-
-    Belongs to one pass over one recording, and so to one thread.
-    """
+    """Hears, decodes and times windows with one model; holds nothing of any recording."""
 
     def __init__(
         self,
         model: Whisper,
         tokenizer: Tokenizer,
         vocabulary: Vocabulary,
-        recording: Recording,
         alignment_heads: Sequence[tuple[int, int]],
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
-        self._recording = recording
         self._alignment_heads = alignment_heads
-        self._latest: tuple[Window, CrossAttentionCache] | None = None
 
-    def languages(self, window: Window) -> dict[str, float]:
-        """The probability of each language in `window`, likeliest first."""
-        return detect_languages(self._model, self._hear(window), self._vocabulary)[0]
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether there is a language to detect."""
+        return self._vocabulary.is_multilingual
 
-    def listen(
-        self, window: Window, options: TranscribeOptions, language: str
-    ) -> Callable[[Sequence[int], float], Attempt]:
-        """Hear `window`, and give back what decodes it: (previous tokens, temperature) -> attempt."""
-        return partial(
-            self._attempt, audio=self._hear(window), window=window, options=options, language=language
-        )
+    @torch.inference_mode()
+    def hear(self, windows: Sequence[tuple[Recording, Window]]) -> list[HeardWindow]:
+        """Pass `windows` of recordings through the encoder, all at once."""
+        features = [recording.window(window.start_frame, window.n_frames) for recording, window in windows]
+        batch = self._model.listen(self._model.encode(torch.stack(features)))
+        return [HeardWindow(window, batch, place) for place, (_, window) in enumerate(windows)]
+
+    def languages(self, heard: HeardWindow) -> dict[str, float]:
+        """The probability of each language in a window, likeliest first."""
+        return detect_languages(self._model, heard.audio, self._vocabulary)[0]
+
+    def languages_of(
+        self, heard: HeardWindow, asked: AskLanguages, allowed: Sequence[str] | None
+    ) -> LanguagesHeard:
+        """The probability of each language, or of those `allowed`, in each span of a window.
+
+        The decoder looks at the audio positions of the span alone: the window is not heard again.
+        """
+        found = []
+        for span in asked.spans:
+            start, end = (seconds_to_positions(s - heard.window.start_s) for s in (span.start_s, span.end_s))
+            audio = heard.audio.crop(start, max(end, start + 1))
+            found.append(among(detect_languages(self._model, audio, self._vocabulary)[0], allowed))
+        return LanguagesHeard(tuple(found))
+
+    def decode(
+        self, heard: Sequence[HeardWindow], asks: Sequence[Ask], options: TranscribeOptions
+    ) -> list[Attempt]:
+        """What is said in each window, as its `Ask` wants it decoded."""
+        audio = _joined(heard)
+        tasks = [self._task(ask, options) for ask in asks]
+        found = decode_windows(self._model, audio, tasks, self._vocabulary, options)
+        return [
+            Attempt.of(
+                decoded,
+                self._tokenizer.decode_text(decoded.hypothesis.tokens),
+                ask.temperature,
+                ask.language,
+            )
+            for ask, decoded in zip(asks, found, strict=True)
+        ]
 
     def time_words(
         self,
-        window: Window,
+        heard: HeardWindow,
         pieces: Sequence[Piece],
         last_speech_s: float,
         *,
         options: TranscribeOptions,
         language: str,
     ) -> list[Piece]:
-        """`pieces` of `window` with their words, and times that are those of the words.
+        """`pieces` of a window with their words, and times that are those of the words.
 
         The text is read once more, in one pass, for the attention of its tokens. `last_speech_s` is when the
         last word before the window ended, in seconds of the recording.
@@ -81,18 +126,18 @@ class WindowDecoder:
         prompt = build_prompt(self._vocabulary, language=language, task=options.task, without_timestamps=True)
         located = locate_tokens(
             self._model,
-            self._hear(window),
+            heard.audio,
             prompt=prompt.tokens,
             tokens=tokens,
             end_of_text=end_of_text,
             heads=self._alignment_heads,
-            n_positions=window.n_frames // FRAMES_PER_POSITION,
+            n_positions=heard.window.n_frames // FRAMES_PER_POSITION,
         )
         groups = split_words(self._tokenizer, tokens, language)
         fitted = fit_words(
             time_words(groups, located.positions, located.probabilities),
             [TimedSegment(p.start_s, p.end_s, len(text)) for p, text in zip(pieces, texts, strict=True)],
-            window_start_s=window.start_s,
+            window_start_s=heard.window.start_s,
             last_speech_s=last_speech_s,
             prepended=options.prepend_punctuations,
             appended=options.append_punctuations,
@@ -103,42 +148,29 @@ class WindowDecoder:
         """The tokens of a prompt or prefix as they stand in running text, with a space before them."""
         return [] if text is None else self._tokenizer.encode(f" {text.strip()}")
 
-    def _hear(self, window: Window) -> CrossAttentionCache:
-        if self._latest is None or self._latest[0] != window:
-            with torch.inference_mode():
-                features = self._recording.window(window.start_frame, window.n_frames)
-                self._latest = (window, self._model.listen(self._model.encode(features[None])))
-        return self._latest[1]
-
-    def _attempt(
-        self,
-        previous: Sequence[int],
-        temperature: float,
-        *,
-        audio: CrossAttentionCache,
-        window: Window,
-        options: TranscribeOptions,
-        language: str,
-    ) -> Attempt:
+    def _task(self, ask: Ask, options: TranscribeOptions) -> WindowTask:
         prompt = build_prompt(
             self._vocabulary,
-            language=language,
+            language=ask.language,
             task=options.task,
-            previous=previous,
+            previous=ask.previous,
             prefix=self.encode_text(options.prefix),
             without_timestamps=options.without_timestamps,
             n_text_positions=self._model.architecture.max_target_positions,
         )
-        decoded = decode_window(
-            self._model,
-            audio,
-            prompt,
-            self._vocabulary,
-            options,
-            temperature=temperature,
-            seed=_attempt_seed(options.seed, window, temperature),
-        )
-        return Attempt.of(decoded, self._tokenizer.decode_text(decoded.hypothesis.tokens), temperature)
+        return WindowTask(prompt, ask.temperature, _attempt_seed(options.seed, ask))
+
+
+def _joined(heard: Sequence[HeardWindow]) -> CrossAttentionCache:
+    """The audio of all windows; nothing is copied where they are just the windows heard together."""
+    batch = heard[0].batch
+    if all(one.batch is batch for one in heard) and [one.place for one in heard] == list(
+        range(batch.n_windows)
+    ):
+        return batch
+    if len(heard) == 1:
+        return heard[0].audio
+    return CrossAttentionCache.join([one.audio for one in heard])
 
 
 def _timed(piece: Piece, timed: TimedSegment) -> Piece:
@@ -146,6 +178,6 @@ def _timed(piece: Piece, timed: TimedSegment) -> Piece:
     return Piece(timed.start_s, timed.end_s, piece.tokens, words)
 
 
-def _attempt_seed(seed: int, window: Window, temperature: float) -> int:
-    """A seed of its own for every attempt, so that none depends on how many were made before it."""
-    return (seed * 1_000_003 + window.start_frame * 1_009 + round(temperature * 1_000)) % 2**63
+def _attempt_seed(seed: int, ask: Ask) -> int:
+    """A seed of its own for every attempt: it depends neither on those before nor on other windows."""
+    return (seed * 1_000_003 + ask.window.start_frame * 1_009 + round(ask.temperature * 1_000)) % 2**63

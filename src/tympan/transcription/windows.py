@@ -29,6 +29,11 @@ class Window:
         return frames_to_seconds(self.start_frame)
 
     @property
+    def end_s(self) -> float:
+        """Where its sound ends, in seconds from the start of the recording."""
+        return frames_to_seconds(self.start_frame + self.n_frames)
+
+    @property
     def duration_s(self) -> float:
         """How long its sound lasts, in seconds; padding does not count."""
         return frames_to_seconds(self.n_frames)

@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from tympan.apps.cli.parser import Parser
+from tympan.apps.cli.parser import ChoosableSwitch, Parser
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ def _argument(member: Field[Any], hint: Any) -> dict[str, Any]:  # noqa: ANN401
     common = {"dest": member.name, "default": argparse.SUPPRESS, "help": help_text.replace("%", "%%").strip()}
     if hint is bool:
         return {**common, "action": argparse.BooleanOptionalAction}
+    if hint == bool | None:
+        return {**common, "action": ChoosableSwitch}
     choices = member.metadata.get("choices")
     if choices:
         return {**common, "choices": choices, "type": spelling(hint)}

@@ -10,7 +10,8 @@ import tympan
 from tympan.apps.cli.request import Request
 
 if TYPE_CHECKING:
-    from tympan.transcription.stream import OnProgress, TranscriptStream
+    from tympan.transcription.job import OnProgress
+    from tympan.transcription.stream import TranscriptStream
     from tympan.transcription.transcriber import Transcriber
 
 LoadModel: TypeAlias = "Callable[..., Transcriber]"

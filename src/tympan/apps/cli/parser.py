@@ -15,6 +15,10 @@ _NEGATIVE = re.compile(r"-(\.?\d|inf)")
 _TRUTH = {"true": True, "false": False}
 
 
+class ChoosableSwitch(argparse.BooleanOptionalAction):
+    """A switch that may also be None: what is right is then chosen by the other options."""
+
+
 class Parser(argparse.ArgumentParser):
     """Reads options and files in any order, and raises OptionError for what it cannot read.
 
@@ -45,7 +49,7 @@ class Parser(argparse.ArgumentParser):
                 files.extend(waiting)
                 break
             if word.startswith("-") and word != "-":
-                options.append(self._option(word, waiting))
+                options += filter(None, [self._option(word, waiting)])
             else:
                 files.append(word)
         return self.parse_args([*options, "--", *files])
@@ -55,7 +59,10 @@ class Parser(argparse.ArgumentParser):
         raise OptionError(message)
 
     def _option(self, word: str, following: deque[str]) -> str:
-        """One option in the spelling `--name` or `--name=value`; its value may be taken from `following`."""
+        """One option in the spelling `--name` or `--name=value`; its value may be taken from `following`.
+
+        A switch that is set to None is left out: the empty string.
+        """
         written, value = _name_and_value(word)
         action = self._option_string_actions.get(_hyphenated(written))
         if action is None:
@@ -109,8 +116,11 @@ def _switch(action: argparse.Action, written: str, value: str | None, following:
         if value is not None:
             raise OptionError(f"{written} takes no value, but got {value!r}")
         return negated
-    if value is None and following and following[0].lower() in _TRUTH:
+    words = {*_TRUTH, "none"} if isinstance(action, ChoosableSwitch) else {*_TRUTH}
+    if value is None and following and following[0].lower() in words:
         value = following.popleft()
+    if value is not None and value.lower() in words - {*_TRUTH}:
+        return ""
     if value is not None and value.lower() not in _TRUTH:
         raise OptionError(f"{written} takes True or False, but got {value!r}")
     return name if value is None or _TRUTH[value.lower()] else negated

@@ -1,0 +1,138 @@
+"""One recording in the making: what its loops find, put in order, and the transcript once all are done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from tympan.audio.recording import Recording
+from tympan.results import Remark, Segment, Transcript
+from tympan.text.tokenizer import Tokenizer
+from tympan.transcription.context import PreviousText
+from tympan.transcription.detection import detect_language
+from tympan.transcription.fallback import RetryBudget
+from tympan.transcription.guards import Guard, Speech
+from tympan.transcription.loop import RecordingLoop, WindowResult
+from tympan.transcription.options import TranscribeOptions
+from tympan.transcription.parts import cut_parts
+from tympan.transcription.scheduler import LoopTask
+from tympan.transcription.segments import Piece
+from tympan.transcription.window_decoder import WindowDecoder
+from tympan.transcription.windows import Clip, Window
+from tympan.units import frames_to_seconds
+
+OnProgress = Callable[[float, float], None]
+"""Told after each window: the second up to which the recording is done, and the seconds it lasts."""
+
+
+class RecordingJob:
+    """Transcribes `recording` in parts that do not depend on each other: one, or as many as clips.
+
+    Language and duration are known from the start. Belongs to one thread.
+    """
+
+    def __init__(
+        self,
+        decoder: WindowDecoder,
+        recording: Recording,
+        tokenizer: Tokenizer,
+        options: TranscribeOptions,
+        *,
+        speech: Speech | None,
+        n_text_positions: int,
+        origin: Mapping[str, Any],
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.duration = recording.duration_s
+        self._decoder = decoder
+        self._recording = recording
+        self._tokenizer = tokenizer
+        self._options = options
+        self._speech = speech
+        self._n_text_positions = n_text_positions
+        self._origin = origin
+        self._on_progress = on_progress
+        self._budget = RetryBudget(options.retry_budget, recording.n_frames)
+        self._segments: list[Segment] = []
+        self._dropped: list[Remark] = []
+        self._recovered: list[Remark] = []
+        parts = cut_parts(recording.n_frames, speech, options)
+        found = detect_language(decoder, recording, [clip for part in parts for clip in part], options)
+        self.language, self.language_probability = found.language, found.probability
+        self.tasks = [self._task(part) for part in parts]
+        if self.tasks:
+            self.tasks[0].heard = found.heard
+        self._waiting: dict[LoopTask, list[WindowResult]] = {task: [] for task in self.tasks}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every part has been transcribed."""
+        return not self._waiting
+
+    def take(self, task: LoopTask, results: Sequence[WindowResult]) -> list[Segment]:
+        """Note what came of `task`; gives back the segments that are next in order."""
+        self._waiting[task] += results
+        n_before = len(self._segments)
+        for first in list(self._waiting):
+            for result in self._waiting[first]:
+                self._append(result)
+            self._waiting[first] = []
+            if not first.is_done:
+                break
+            del self._waiting[first]
+        return self._segments[n_before:]
+
+    def transcript(self) -> Transcript:
+        """The whole; raises RuntimeError while parts are still to be done."""
+        if not self.is_done:
+            raise RuntimeError("the transcript is not whole yet: iterate the stream to its end first")
+        tokens = [token for segment in self._segments for token in segment.tokens]
+        options = {**dataclasses.asdict(self._options), "language": self.language, **self._origin}
+        return Transcript(
+            text=self._tokenizer.decode_text(tokens),
+            segments=tuple(self._segments),
+            language=self.language,
+            language_probability=self.language_probability,
+            duration=self.duration,
+            options=options,
+            dropped=tuple(self._dropped),
+            recovered=tuple(self._recovered),
+        )
+
+    def _task(self, clips: Sequence[Clip]) -> LoopTask:
+        options = self._options
+        task = LoopTask(self._recording)
+        loop = RecordingLoop(
+            self._tokenizer.decode_text,
+            options=options,
+            timestamp_begin=self._tokenizer.timestamp_begin,
+            end_of_text=self._tokenizer.end_of_text,
+            language=self.language,
+            budget=self._budget,
+            guard=Guard(self._speech, options),
+            time_words=partial(self._time_words, task) if options.word_timestamps else None,
+        )
+        initial = self._decoder.encode_text(options.initial_prompt)
+        task.loop = loop.run(clips, PreviousText(initial, options, self._n_text_positions))
+        return task
+
+    def _time_words(
+        self, task: LoopTask, window: Window, pieces: Sequence[Piece], last_speech_s: float, language: str
+    ) -> list[Piece]:
+        heard = task.heard
+        assert heard is not None
+        assert heard.window == window
+        return self._decoder.time_words(
+            heard, pieces, last_speech_s, options=self._options, language=language
+        )
+
+    def _append(self, result: WindowResult) -> None:
+        for segment in result.segments:
+            self._segments.append(dataclasses.replace(segment, id=len(self._segments)))
+        self._dropped += result.dropped
+        self._recovered += result.recovered
+        if self._on_progress is not None:
+            done_s = min(frames_to_seconds(result.end_frame), self.duration)
+            self._on_progress(done_s, self.duration)

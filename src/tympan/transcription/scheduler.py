@@ -1,0 +1,104 @@
+"""Loops that want windows decoded -> their windows decoded together.
+
+A round takes what every running loop asks for: windows that were not heard yet pass the encoder at once, all
+are decoded side by side, and each loop gets its own answer. A loop whose window failed asks again, for the
+same window, which is not heard again; the others move on. A loop that ends makes room for the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tympan.audio.recording import Recording
+from tympan.transcription.fallback import Ask
+from tympan.transcription.loop import Answer, Loop, Question, WindowResult
+from tympan.transcription.options import TranscribeOptions
+from tympan.transcription.spoken_languages import AskLanguages
+from tympan.transcription.window_decoder import HeardWindow, WindowDecoder
+
+
+@dataclass(eq=False)
+class LoopTask:
+    """One loop over a part of `recording`: what it waits for, and the window it heard last.
+
+    `loop` is set once the task exists, since what it is made of may ask the task for the window.
+    """
+
+    recording: Recording
+    loop: Loop | None = None
+    heard: HeardWindow | None = None
+    ask: Question | None = None
+
+    def advance(self, answer: Answer | None = None) -> list[WindowResult]:
+        """Go on, with the `answer` to what was asked, until the next question or the end; what came of it."""
+        assert self.loop is not None
+        self.ask = None
+        results = []
+        try:
+            event = self.loop.send(answer)
+            while isinstance(event, WindowResult):
+                results.append(event)
+                event = next(self.loop)
+            self.ask = event
+        except StopIteration:
+            pass
+        return results
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to ask."""
+        return self.ask is None
+
+
+def run_together(
+    decoder: WindowDecoder, tasks: Iterator[LoopTask], options: TranscribeOptions
+) -> Iterator[tuple[LoopTask, list[WindowResult]]]:
+    """Run `tasks`, `options.batch_size` of them at a time; each with what came of it, as soon as it does.
+
+    Tasks are taken from the iterator when there is room for them. A task's last results come with
+    `is_done` set.
+    """
+    running: list[LoopTask] = []
+    while True:
+        while len(running) < options.batch_size and (task := next(tasks, None)) is not None:
+            results = task.advance()
+            if not task.is_done:
+                running.append(task)
+            yield task, results
+        if not running:
+            return
+        _hear(decoder, running)
+        _answer_about_languages(decoder, running, options)
+        heard = [task.heard for task in running if task.heard]
+        asks = [task.ask for task in running if isinstance(task.ask, Ask)]
+        for task, attempt in zip(list(running), decoder.decode(heard, asks, options), strict=True):
+            results = task.advance(attempt)
+            if task.is_done:
+                running.remove(task)
+                task.heard = None
+            yield task, results
+
+
+def _answer_about_languages(
+    decoder: WindowDecoder, tasks: list[LoopTask], options: TranscribeOptions
+) -> None:
+    """Answer every task that wants to know the language, until all want a window decoded."""
+    while waiting := [(t, t.ask, t.heard) for t in tasks if isinstance(t.ask, AskLanguages)]:
+        for task, ask, heard in waiting:
+            assert heard is not None
+            task.advance(decoder.languages_of(heard, ask, options.languages))
+        _hear(decoder, tasks)
+
+
+def _hear(decoder: WindowDecoder, tasks: list[LoopTask]) -> None:
+    """Let every task have heard the window it asks for."""
+    waiting = [
+        (task, task.ask.window)
+        for task in tasks
+        if task.ask and (task.heard is None or task.heard.window != task.ask.window)
+    ]
+    if waiting:
+        heard = decoder.hear([(task.recording, window) for task, window in waiting])
+        for (task, _), one in zip(waiting, heard, strict=True):
+            task.heard = one
