@@ -11,6 +11,7 @@ from tympan.apps.cli.flags import add_field_flags, given_fields, spelling
 from tympan.apps.cli.parser import Parser
 from tympan.apps.cli.request import Request, read_request
 from tympan.errors import OptionError
+from tympan.search.hotwords import Hotword
 from tympan.transcription.options import DEFAULT_TEMPERATURES, TranscribeOptions
 
 NAMES = [member.name for member in fields(TranscribeOptions)]
@@ -32,6 +33,7 @@ BY_TYPE: dict[Any, tuple[str, Any]] = {
     float: ("0.75", 0.75),
     tuple[int, ...]: ("-1,50257", (-1, 50257)),
     tuple[float, ...]: ("0.1,0.3", (0.1, 0.3)),
+    tuple[Hotword, ...]: ("ComfyUI,Montréal:2.5", (Hotword("ComfyUI"), Hotword("Montréal", 2.5))),
 }
 NEEDED = {
     "carry_initial_prompt": ["--initial-prompt", "names"],

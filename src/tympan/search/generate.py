@@ -18,6 +18,7 @@ from torch import Tensor
 from tympan.model.cache import CrossAttentionCache
 from tympan.model.whisper import Whisper
 from tympan.search.beam import BeamSearch
+from tympan.search.hotwords import BoostedSequence
 from tympan.search.hypothesis import Hypothesis, best
 from tympan.search.loops import cut_loop, end_loops
 from tympan.search.options import DecodeOptions
@@ -73,9 +74,11 @@ def decode_window(
     task: WindowTask,
     vocabulary: Vocabulary,
     options: DecodeOptions,
+    *,
+    boosted: Sequence[BoostedSequence] = (),
 ) -> Decoded:
     """The most likely tokens for the one window in `audio`; see `decode_windows`."""
-    return decode_windows(model, audio, [task], vocabulary, options)[0]
+    return decode_windows(model, audio, [task], vocabulary, options, boosted=boosted)[0]
 
 
 @torch.inference_mode()
@@ -85,11 +88,13 @@ def decode_windows(
     tasks: Sequence[WindowTask],
     vocabulary: Vocabulary,
     options: DecodeOptions,
+    *,
+    boosted: Sequence[BoostedSequence] = (),
 ) -> list[Decoded]:
     """The most likely tokens for each window in `audio`, of which `tasks` has one each.
 
     At temperature 0 beam search with `options.beam_size`, or greedy; above it, the best of `options.best_of`
-    samples drawn with the task's seed. Windows of one kind are decoded together.
+    samples drawn with the task's seed. Windows of one kind are decoded together. `boosted` are the hotwords.
     """
     kinds: dict[tuple[bool, int], list[int]] = defaultdict(list)
     for index, task in enumerate(tasks):
@@ -135,6 +140,7 @@ class _BatchSearch:
         audio: CrossAttentionCache,
         tasks: Sequence[WindowTask],
         chooser: WindowChooser,
+        rules: Sequence[LogitRule],
         *,
         vocabulary: Vocabulary,
         options: DecodeOptions,
@@ -144,9 +150,7 @@ class _BatchSearch:
         self._chooser = chooser
         self._vocabulary = vocabulary
         self._options = options
-        self._rules: list[LogitRule] = make_rules(vocabulary, options, model.device)
-        if options.stop_loops:
-            self._rules.append(end_loops(vocabulary.end_of_text))
+        self._rules = [*rules, *([end_loops(vocabulary.end_of_text)] if options.stop_loops else [])]
         self._n_steps = [self._max_steps(task.prompt) for task in tasks]
         self._n_prompt = max(len(task.prompt.tokens) for task in tasks)
         capacity = self._n_prompt + max(self._n_steps)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tympan.errors import OptionError
+from tympan.search.hotwords import Hotword, parse_hotwords
 
 
 def option(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
@@ -51,10 +52,14 @@ class DecodeOptions:
     without_timestamps: bool = option(False, "decode text alone; a window is then one segment")
     max_initial_timestamp: float | None = option(1.0, "latest first timestamp of a window, in seconds")
     stop_loops: bool = option(True, "end a window's text when it does nothing but repeat itself")
+    hotwords: tuple[Hotword, ...] = option(
+        (), "words likely to be said, such as names: ComfyUI,Montréal:2.5, the number being how strongly"
+    )
     seed: int = option(0, "seed of the sampling at temperatures above 0: equal seeds give equal transcripts")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "suppress_tokens", _token_ids(self.suppress_tokens))
+        object.__setattr__(self, "hotwords", parse_hotwords(self.hotwords))
         self._require(self.task in ("transcribe", "translate"), "task", "'transcribe' or 'translate'")
         for name in ("beam_size", "best_of", "sample_len"):
             value = getattr(self, name)

@@ -1,4 +1,4 @@
-"""What the decoder may not write next. A rule is a callable that lowers logits to minus infinity.
+"""What the decoder may write next. A rule is a callable that lowers logits to minus infinity, or helps some.
 
 Source: openai-whisper's `LogitFilter`s. The rules work on all rows at once and never read a value back,
 so a GPU is not made to wait.
@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from tympan.search.boosting import boost_hotwords
+from tympan.search.hotwords import BoostedSequence
 from tympan.search.options import DecodeOptions
 from tympan.search.vocabulary import Vocabulary
 from tympan.units import seconds_to_positions
@@ -23,7 +25,12 @@ found so far."""
 _NEVER = -math.inf
 
 
-def make_rules(vocabulary: Vocabulary, options: DecodeOptions, device: torch.device) -> list[LogitRule]:
+def make_rules(
+    vocabulary: Vocabulary,
+    options: DecodeOptions,
+    device: torch.device,
+    boosted: Sequence[BoostedSequence] = (),
+) -> list[LogitRule]:
     """The rules that `options` ask for, in the order in which they are applied."""
     rules: list[LogitRule] = []
     if options.suppress_blank:
@@ -41,6 +48,8 @@ def make_rules(vocabulary: Vocabulary, options: DecodeOptions, device: torch.dev
                 max_initial_position=seconds_to_positions(limit_s) if limit_s else None,
             )
         )
+    if boosted:  # last: whether text or a timestamp follows is for the model alone to say
+        rules.append(boost_hotwords(boosted, device))
     return rules
 
 

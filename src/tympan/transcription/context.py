@@ -29,6 +29,10 @@ class PreviousText:
         room = self._room - len(carried)
         return carried + (self._tokens[-room:] if room else [])
 
+    def forget(self) -> None:
+        """Nothing said so far counts any more; what is carried does."""
+        self._tokens.clear()
+
     def extend(self, tokens: Sequence[int], temperature: float) -> None:
         """Note what a window said; forget everything where it, or the settings, do not allow its use."""
         options = self._options

@@ -30,7 +30,7 @@ def skip_invented(
     ends_with_silence: bool,
     end_frame: int,
 ) -> tuple[int, int]:
-    """How many of the first `pieces` of `window` to keep, and the frames from it to the next window.
+    """How many of the first `pieces` of `window` to keep, and the frames to the next window.
 
     Pieces with words are judged; one that looks invented goes, with all after it, where it has silence of more
     than `threshold_s` (or the window's edge, or more such text) on both sides. `last_speech_s` is when the

@@ -89,7 +89,10 @@ class RecordingLoop:
         for clip in clips:
             frame = clip.start_frame
             while frame < clip.end_frame:
+                before = self._language
                 window, language = yield from self._one_language(window_at(frame, clip))
+                if language != before:
+                    previous.forget()  # told of text in one language, the model goes on in it
                 attempt = yield from self._decode(window, previous.prompt(), language)
                 found = self._find(window, attempt, clip)
                 segments = [_segment(piece, attempt, self._spell) for piece in found.pieces]

@@ -13,7 +13,7 @@ from tympan.units import WINDOW_FRAMES
 
 
 def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) -> list[list[Clip]]:
-    """The clips of each part of a recording with `n_frames` mel frames of sound.
+    """The clips of each part of a recording of `n_frames` mel frames.
 
     One window at a time, a recording is one part; it is cut at silence where windows are decoded together, and
     silence is left out where `options` say so. What is shorter than a window is not cut.

@@ -29,6 +29,7 @@ class LoopTask:
     loop: Loop | None = None
     heard: HeardWindow | None = None
     ask: Question | None = None
+    is_done: bool = False
 
     def advance(self, answer: Answer | None = None) -> list[WindowResult]:
         """Go on, with the `answer` to what was asked, until the next question or the end; what came of it."""
@@ -42,13 +43,8 @@ class LoopTask:
                 event = next(self.loop)
             self.ask = event
         except StopIteration:
-            pass
+            self.is_done = True
         return results
-
-    @property
-    def is_done(self) -> bool:
-        """Whether there is nothing more to ask."""
-        return self.ask is None
 
 
 def run_together(

@@ -13,6 +13,7 @@ from tympan.model.cache import CrossAttentionCache
 from tympan.model.whisper import Whisper
 from tympan.results import Word
 from tympan.search.generate import WindowTask, decode_windows
+from tympan.search.hotwords import spell_hotwords
 from tympan.search.language import among, detect_languages
 from tympan.search.prompt import build_prompt
 from tympan.search.vocabulary import Vocabulary
@@ -93,7 +94,8 @@ class WindowDecoder:
         """What is said in each window, as its `Ask` wants it decoded."""
         audio = _joined(heard)
         tasks = [self._task(ask, options) for ask in asks]
-        found = decode_windows(self._model, audio, tasks, self._vocabulary, options)
+        boosted = spell_hotwords(options.hotwords, self._tokenizer.encode)
+        found = decode_windows(self._model, audio, tasks, self._vocabulary, options, boosted=boosted)
         return [
             Attempt.of(
                 decoded,

@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tympan.apps.cli.parser import ChoosableSwitch, Parser
+from tympan.search.hotwords import Hotword
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ _SCALARS = {
     str: Spelling(str, "text", "TEXT"),
     int: Spelling(int, "a whole number", "N"),
     float: Spelling(_number, "a number", "X"),
+    Hotword: Spelling(Hotword.parse, "a word, or a word, a colon and a weight", "WORD"),
 }
 
 
