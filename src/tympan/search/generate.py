@@ -104,7 +104,10 @@ def decode_windows(
         alike = [tasks[index] for index in indices]
         heard = audio if len(kinds) == 1 else audio.select(torch.tensor(indices, device=model.device))
         chooser = _make_chooser(vocabulary, options, alike, model.device, is_beam=is_beam, n_rows=n_rows)
-        search = _BatchSearch(model, heard, alike, chooser, vocabulary=vocabulary, options=options)
+        rules = make_rules(vocabulary, options, model.device, boosted)
+        search = _BatchSearch(
+            model, heard, alike, chooser, rules=rules, vocabulary=vocabulary, options=options
+        )
         answers.update(zip(indices, search.run(), strict=True))
     return [answers[index] for index in range(len(tasks))]
 
@@ -140,8 +143,8 @@ class _BatchSearch:
         audio: CrossAttentionCache,
         tasks: Sequence[WindowTask],
         chooser: WindowChooser,
-        rules: Sequence[LogitRule],
         *,
+        rules: Sequence[LogitRule],
         vocabulary: Vocabulary,
         options: DecodeOptions,
     ) -> None:

@@ -32,9 +32,9 @@ def skip_invented(
 ) -> tuple[int, int]:
     """How many of the first `pieces` of `window` to keep, and the frames to the next window.
 
-    Pieces with words are judged; one that looks invented goes, with all after it, where it has silence of more
-    than `threshold_s` (or the window's edge, or more such text) on both sides. `last_speech_s` is when the
-    last word before the window ended, `end_frame` the end of what is transcribed.
+    Pieces with words are judged; one that looks invented goes, with all after it, where it has silence of
+    more than `threshold_s` (or the window's edge, or more such text) on both sides. `last_speech_s` is when
+    the last word before the window ended, `end_frame` the end of what is transcribed.
     """
     window_end_s = window.start_s + WINDOW_S
     if not ends_with_silence and (last_word_s := _end_s(pieces)) is not None and last_word_s > window.start_s:

@@ -15,8 +15,8 @@ from tympan.units import WINDOW_FRAMES
 def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) -> list[list[Clip]]:
     """The clips of each part of a recording of `n_frames` mel frames.
 
-    One window at a time, a recording is one part; it is cut at silence where windows are decoded together, and
-    silence is left out where `options` say so. What is shorter than a window is not cut.
+    One window at a time, a recording is one part; where windows are decoded together it is cut at silence.
+    Silence is left out where `options` say so. What is shorter than a window is not cut.
     """
     asked = clips_from_timestamps(options.clip_timestamps, n_frames)
     if speech is None or not asked:
@@ -55,10 +55,7 @@ def _touching(clips: Sequence[Clip], n_frames: int) -> list[Clip]:
     """`clips` drawn out until they meet in the middle of what lies between them, and cover `n_frames`."""
     borders = [
         0,
-        *(
-            (before.end_frame + after.start_frame) // 2
-            for before, after in zip(clips, clips[1:], strict=False)
-        ),
+        *((before.end_frame + after.start_frame) // 2 for before, after in pairwise(clips)),
         n_frames,
     ]
     return [Clip(start, end) for start, end in pairwise(borders) if start < end]
