@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/tympan --model tiny.en --offline samples/austen.flac
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

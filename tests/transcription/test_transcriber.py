@@ -114,6 +114,9 @@ def test_german_is_translated(base, speech_manifest):
     [
         ({"beam_sise": 5}, "no option 'beam_sise'; did you mean 'beam_size'"),
         ({"task": "translate"}, "knows English only"),
+        ({"multilingual": True}, "multilingual=True needs a multilingual model"),
+        ({"languages": ["en", "de"]}, "knows English only"),
+        ({"hotwords": "a:x:"}, "hotword"),
         ({"language": "de"}, "knows English only"),
         ({"language": "klingon"}, "klingon"),
         ({"prefix": "word " * 300}, "prefix may take 224 tokens"),

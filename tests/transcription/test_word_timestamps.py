@@ -9,6 +9,7 @@ import pytest
 import tympan
 from tympan.audio.decode import read_waveform
 from tympan.errors import OptionError
+from tympan.transcription.options import AS_IN_THE_REFERENCE
 
 GREEDY = {"temperature": 0.0, "beam_size": None}
 CLIPS = {"base": ("en_jfk.flac", "de_kerstin_0007.flac", "ja_rz_test_ja_2.flac"), "tiny_en": ("en_jfk.flac",)}
@@ -90,6 +91,20 @@ def test_a_long_recording_goes_on_at_its_last_word(tiny_en, openai_model, speech
     samples = read_waveform(row["path"])
     options = {"word_timestamps": True, **GREEDY}
     ours = tiny_en.transcribe(samples, **options)
+    assert_in_order(ours)
+    assert_same_words(ours, reference(openai_model, tiny_en).transcribe(samples, fp16=False, **options))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("threshold_s", [0.5, 4.0])
+def test_silence_around_invented_text_is_skipped_as_in_the_reference(
+    tiny_en, openai_model, speech_manifest, threshold_s
+):
+    (row,) = [row for row in speech_manifest("longform") if row["audio"] == "dev_en_pm_gap40_noise.flac"]
+    samples = read_waveform(row["path"])[16_000 * 70 : 16_000 * 130]  # 40 s of noise in the middle
+    options = {"word_timestamps": True, "hallucination_silence_threshold": threshold_s, **GREEDY}
+    ours = tiny_en.transcribe(samples, **options, **AS_IN_THE_REFERENCE)
     assert_in_order(ours)
     assert_same_words(ours, reference(openai_model, tiny_en).transcribe(samples, fp16=False, **options))
 

@@ -186,6 +186,8 @@ class Transcriber:
         """`options` with languages as codes and nothing left open; OptionError for what cannot be done."""
         language = None if options.language is None else language_code(options.language)
         check_task(self._vocabulary, language, options.task)
+        if options.multilingual and not self._vocabulary.is_multilingual:
+            raise OptionError("multilingual=True needs a multilingual model, but this one knows English only")
         warn_of_untaught(self.model.architecture, language, options.task)
         if options.prefix is not None:
             build_prompt(  # a prefix without room is refused before any sound is read
@@ -200,7 +202,6 @@ class Transcriber:
             options,
             language=language,
             languages=self._languages(options.languages),
-            multilingual=options.multilingual and self._vocabulary.is_multilingual,
             condition_on_previous_text=not is_batched if condition is None else condition,
             # Batched windows are all first windows: each is told the initial prompt.
             carry_initial_prompt=options.carry_initial_prompt
