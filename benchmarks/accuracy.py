@@ -30,6 +30,7 @@ COUNTED_IN_CHARACTERS = {"ja", "zh", "ko"}
 Key = tuple[str, str]
 """Folder and name of a recording."""
 Transcripts = dict[Key, str]
+Records = dict[Key, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,25 @@ def read_condition(condition: str) -> tuple[str, object]:
         return key, value
 
 
-def read_system(column: str, conditions: Sequence[tuple[str, object]]) -> System:
-    """A column's transcripts: of the records that meet the conditions, or lack the key they are about."""
+def read_results(column: str, conditions: Sequence[tuple[str, object]]) -> tuple[str, Records]:
+    """A column's name and records: those that meet the conditions, or lack the key they are about."""
     name, equals, file = column.partition("=")
     if not (name and equals and Path(file).is_file()):
         raise SystemExit(f"expected NAME=FILE with a file of results, got {column!r}")
-    transcripts: Transcripts = {}
+    records: Records = {}
     for record in read_json_lines(Path(file)):
         if any(record.get(key, value) != value for key, value in conditions):
             continue
         key = (record["folder"], record["audio"])
-        if key in transcripts:
+        if key in records:
             raise SystemExit(f"{file} holds {key[1]} twice: pick one with --where KEY=VALUE")
-        transcripts[key] = record["text"]
-    return System(name, transcripts)
+        records[key] = record
+    return name, records
+
+
+def read_system(column: str, conditions: Sequence[tuple[str, object]]) -> System:
+    name, records = read_results(column, conditions)
+    return System(name, {key: record["text"] for key, record in records.items()})
 
 
 def counter_for(language: str) -> Callable[[str, str], ErrorRate]:
@@ -161,8 +167,11 @@ def remarks(recordings: Sequence[Recording], systems: Sequence[System]) -> Itera
                 yield f"- {system.name}: {len(names)} {label}: {listed}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """What a program takes that makes a table of result files."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("systems", nargs="+", metavar="NAME=RESULTS.jsonl", help="one column of the table")
     parser.add_argument("--speech", type=Path, default=REPOSITORY.parent / "shared" / "speech")
     parser.add_argument(
@@ -173,7 +182,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="KEY=VALUE",
         help="use only records with this value (or without this key); may be given several times",
     )
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = argument_parser(__doc__).parse_args(arguments)
     recordings = read_recordings(options.speech)
     systems = [read_system(column, options.where) for column in options.systems]
     print("\n".join(table(recordings, systems)))

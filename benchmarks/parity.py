@@ -51,7 +51,7 @@ def systems(model_name: str) -> dict[str, Transcribe]:
     theirs = openai_twin(whisper, ours.model)
     return {
         "openai": lambda samples, options: theirs.transcribe(samples, fp16=False, **options),
-        "tympan": lambda samples, options: ours.transcribe(samples, **options).to_dict(),
+        "tympan": lambda samples, options: ours.transcribe(samples, **options, **AS_IN_THE_REFERENCE).to_dict(),
     }
 
 

@@ -78,6 +78,26 @@ def test_clips_and_speech_are_both_needed():
     assert all(clip.end_frame <= 4_100 or clip.start_frame >= 9_900 for clip in covered)
 
 
+# Segments that begin or end in silence
+
+
+@pytest.mark.parametrize(
+    ("stretches", "piece", "expected"),
+    [
+        ([(92.2, 118.0)], (74.8, 94.8), (92.2, 94.8)),
+        ([(2.0, 4.0)], (1.8, 4.2), (1.8, 4.2)),  # as exact as timestamps are
+        ([(2.0, 4.0), (6.0, 8.0)], (0.0, 30.0), (2.0, 8.0)),
+        ([(2.0, 4.0)], (5.0, 9.0), (5.0, 9.0)),
+        ([], (5.0, 9.0), (5.0, 9.0)),
+    ],
+)
+def test_segments_are_trimmed_to_speech(stretches, piece, expected):
+    trimmed = Guard(speech(*stretches), TranscribeOptions()).trimmed(Piece(*piece, (1,)))
+    assert (trimmed.start_s, trimmed.end_s) == expected
+    left = Guard(speech(*stretches), TranscribeOptions(snap_to_speech=False)).trimmed(Piece(*piece, (1,)))
+    assert (left.start_s, left.end_s) == piece
+
+
 # Speech that no segment covers
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ since text that was dropped wrongly is lost."""
 
 _MARGIN_S = 0.25
 """How far the times of a segment may be off: speech this close to it is its own."""
+
+_SHORTEST_SILENCE_S = 0.3
+"""Less silence at the edge of a segment is within what its timestamps may be off."""
 
 _SHORTEST_MISSED_S = 1.0
 """Shorter speech without a segment is most often the edge of one whose times are off."""
@@ -54,6 +57,20 @@ class Guard:
             return True
         peak = peak_speech(self._speech.probabilities, max(0.0, start_s - _MARGIN_S), end_s + _MARGIN_S)
         return peak >= _SILENT_PEAK
+
+    def trimmed(self, piece: Piece) -> Piece:
+        """`piece` without the silence that it begins and ends with; one with words has better times already."""
+        if not self._options.snap_to_speech or piece.words:
+            return piece
+        spoken = [s for s in self.stretches if s.start_s < piece.end_s and s.end_s > piece.start_s]
+        if not spoken:
+            return piece
+        start_s, end_s = spoken[0].start_s, spoken[-1].end_s
+        return replace(
+            piece,
+            start_s=start_s if start_s - piece.start_s > _SHORTEST_SILENCE_S else piece.start_s,
+            end_s=end_s if piece.end_s - end_s > _SHORTEST_SILENCE_S else piece.end_s,
+        )
 
     def missed(self, done: Window, pieces: Sequence[Piece]) -> list[Window]:
         """Speech in the window `done` that is in none of its `pieces`, as windows of their own."""

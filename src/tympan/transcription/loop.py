@@ -132,7 +132,7 @@ class RecordingLoop:
             tokens, repeated = cut_loop(tokens, self._end_of_text)
         cut = split_at_timestamps(tokens, self._timestamp_begin, window)
         cut = self._with_words(cut, window, attempt.language)
-        found = Found(cut.pieces, cut.advance_frames)
+        found = Found(tuple(map(self._guard.trimmed, cut.pieces)), cut.advance_frames)
         if repeated:
             end_s = found.pieces[-1].end_s
             text = self._spell(repeated)
@@ -195,7 +195,8 @@ class RecordingLoop:
             if not self._guard.is_credible(attempt):
                 continue
             cut = split_at_timestamps(attempt.tokens, self._timestamp_begin, missed)
-            found = Found(self._with_words(cut, missed, attempt.language).pieces, 0)
+            pieces = self._with_words(cut, missed, attempt.language).pieces
+            found = Found(tuple(map(self._guard.trimmed, pieces)), 0)
             segments += [
                 _segment(piece, attempt, self._spell)
                 for piece in self._without_unspoken(found).pieces

@@ -18,6 +18,7 @@ AS_IN_THE_REFERENCE: Mapping[str, Any] = MappingProxyType(
     {
         "stop_loops": False,
         "drop_unspoken": False,
+        "snap_to_speech": False,
         "recover_missed": False,
         "language_detection_segments": 1,
         "retry_budget": None,
@@ -79,6 +80,7 @@ class TranscribeOptions(DecodeOptions):
     )
     vad_threshold: float = option(0.5, "probability from which the voice detector's guess counts as speech")
     drop_unspoken: bool = option(True, "leave out text where nobody speaks, and list it as dropped")
+    snap_to_speech: bool = option(True, "move the edges of words and segments out of silence")
     recover_missed: bool = option(
         True, "decode speech that no segment covers once more, and list what is found as recovered"
     )

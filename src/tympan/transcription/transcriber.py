@@ -247,8 +247,8 @@ class Transcriber:
         """The sound of `audio`, and where somebody speaks in it, if `options` need to know."""
         chunks = iterate_waveform(audio, sampling_rate=sampling_rate)
         n_mels, device = self.model.architecture.num_mel_bins, self.model.device
-        is_wanted = options.vad_filter or options.drop_unspoken or options.recover_missed
-        if not is_wanted and options.batch_size == 1:
+        is_guarded = options.drop_unspoken or options.recover_missed or options.snap_to_speech
+        if not (options.vad_filter or is_guarded or options.multilingual or options.batch_size > 1):
             return read_recording(chunks, n_mels, device), None
         listener = SpeechListener(self._speech_model)
         recording = read_recording(_overheard(chunks, listener), n_mels, device)
