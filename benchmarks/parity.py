@@ -46,12 +46,15 @@ def systems(model_name: str) -> dict[str, Transcribe]:
 
     import tympan
     from oracles import openai_twin
+    from tympan.transcription.options import AS_IN_THE_REFERENCE
 
     ours = tympan.load_model(model_name, device="cpu", dtype="float32", offline=True)
     theirs = openai_twin(whisper, ours.model)
     return {
         "openai": lambda samples, options: theirs.transcribe(samples, fp16=False, **options),
-        "tympan": lambda samples, options: ours.transcribe(samples, **options, **AS_IN_THE_REFERENCE).to_dict(),
+        "tympan": lambda samples, options: ours.transcribe(
+            samples, **options, **AS_IN_THE_REFERENCE
+        ).to_dict(),
     }
 
 

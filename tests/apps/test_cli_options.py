@@ -24,7 +24,6 @@ OTHER_THAN_DEFAULT: dict[str, tuple[str, Any]] = {
     "no_speech_threshold": ("0.25", 0.25),
     "length_penalty": ("0.25", 0.25),
     "languages": ("de, English", ("de", "English")),
-    "condition_on_previous_text": ("False", False),
     "vad_filter": ("True", True),
 }
 BY_TYPE: dict[Any, tuple[str, Any]] = {

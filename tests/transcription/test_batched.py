@@ -45,7 +45,7 @@ def test_many_recordings_are_each_as_they_would_be_alone(tiny_en, clips, sample)
 
 
 def test_a_long_recording_is_cut_and_says_the_same(tiny_en, talk):
-    alone = tiny_en.transcribe(talk, condition_on_previous_text=False, **QUICK)
+    alone = tiny_en.transcribe(talk, **QUICK)
     batched = tiny_en.transcribe(talk, batch_size=3, **QUICK)
     assert word_error_rate(text_of(alone), text_of(batched)).rate < 0.05
     assert [s.id for s in batched.segments] == list(range(len(batched.segments)))
@@ -53,7 +53,6 @@ def test_a_long_recording_is_cut_and_says_the_same(tiny_en, talk):
     assert starts == sorted(starts)
     assert batched.options["batch_size"] == 3
     assert batched.options["vad_filter"] is True
-    assert batched.options["condition_on_previous_text"] is False
 
 
 def test_segments_come_in_order_while_others_are_decoded(tiny_en, talk):
@@ -124,15 +123,14 @@ def test_silence_is_an_empty_transcript_in_its_place(tiny_en, clips):
 
 
 def test_options_are_checked_before_any_sound_is_read(tiny_en):
-    with pytest.raises(OptionError, match="condition_on_previous_text"):
-        tiny_en.transcribe_many(["no such file"], condition_on_previous_text=True)
+    with pytest.raises(OptionError, match="no option 'batchsize'; did you mean 'batch_size'"):
+        tiny_en.transcribe_many(["no such file"], batchsize=3)
     with pytest.raises(OptionError, match="knows English only"):
         tiny_en.transcribe("no such file", languages=["de"])
 
 
 def test_prompt_and_prefix_reach_every_window(tiny_en, talk):
     prompted = tiny_en.transcribe(talk, batch_size=4, initial_prompt="KRAFTS, PRYNTING", **QUICK)
-    assert prompted.options["carry_initial_prompt"] is True
     assert prompted.text != tiny_en.transcribe(talk, batch_size=4, **QUICK).text
     prefixed = tiny_en.transcribe(talk, batch_size=4, prefix="Well,", without_timestamps=True, **QUICK)
     assert prefixed.segments

@@ -36,7 +36,7 @@ class Script:
         return Attempt(tuple(self._answer), "x", ask.temperature, -0.1, 0.0, 1.0)
 
     def results(self, clips, *, speech=None, **options):
-        settings = TranscribeOptions(**{"condition_on_previous_text": True, **options})
+        settings = TranscribeOptions(**options)
         loop = RecordingLoop(
             spell,
             options=settings,

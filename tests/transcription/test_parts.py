@@ -15,11 +15,13 @@ from tympan.transcription.segments import Piece
 from tympan.transcription.windows import Clip, Window
 
 N_FRAMES = 20_000
-BATCHED = dict(batch_size=4, vad_filter=True)
+BATCHED = dict(batch_size=4, vad_filter=True, condition_on_previous_text=False)
 
 
 def speech(*stretches_s):
-    return Speech(np.zeros(N_FRAMES // 3, np.float32), tuple(Stretch(*stretch) for stretch in stretches_s))
+    return Speech(
+        np.full(N_FRAMES // 3, 0.9, np.float32), tuple(Stretch(*stretch) for stretch in stretches_s)
+    )
 
 
 TALK = speech((5.0, 20.0), (21.0, 40.0), (100.0, 110.0), (112.0, 118.0))
@@ -50,8 +52,22 @@ def test_windows_that_are_decoded_together_are_parts():
         assert any(start <= stretch.start_s and stretch.end_s <= end for start, end in covered)
 
 
+@pytest.mark.parametrize(
+    ("n_clips", "batch_size", "sizes"),
+    [(1, 8, [1]), (3, 8, [2, 1]), (8, 8, [2, 2, 2, 2]), (30, 4, [8, 7, 7, 8]), (200, 4, [8] * 25)],
+)
+def test_neighbouring_clips_are_told_what_was_said(n_clips, batch_size, sizes):
+    talk = speech(*((20.0 * number, 20.0 * number + 15) for number in range(n_clips)))
+    options = TranscribeOptions(batch_size=batch_size, vad_filter=True)
+    parts = cut_parts(2_000 * n_clips, talk, options)
+    if n_clips > 1:
+        assert [len(part) for part in parts] == sizes
+    clips = [clip for part in parts for clip in part]
+    assert clips == sorted(clips, key=lambda clip: clip.start_frame)
+
+
 def test_without_leaving_silence_out_the_parts_cover_everything():
-    parts = cut_parts(N_FRAMES, TALK, TranscribeOptions(batch_size=4, vad_filter=False))
+    parts = cut_parts(N_FRAMES, TALK, TranscribeOptions(**{**BATCHED, "vad_filter": False}))
     borders = [clip for part in parts for clip in part]
     assert borders[0].start_frame == 0
     assert borders[-1].end_frame == N_FRAMES

@@ -219,7 +219,6 @@ def test_a_carried_prompt_leads_every_prompt_and_leaves_the_rest_of_the_room():
         ),
         ({"temperature": ()}, "temperature must hold"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"batch_size": 2, "condition_on_previous_text": True}, "windows decoded together cannot see"),
         ({"hallucination_silence_threshold": 2.0}, "must be None unless word_timestamps is set"),
         ({"vad_threshold": 2}, "vad_threshold must be a probability"),
         ({"multilingual": True, "language": "de"}, "multilingual must be False when a language is given"),

@@ -37,5 +37,5 @@ class PreviousText:
         """Note what a window said; forget everything where it, or the settings, do not allow its use."""
         options = self._options
         self._tokens.extend(tokens)
-        if options.condition_on_previous_text is False or temperature > options.prompt_reset_on_temperature:
+        if not options.condition_on_previous_text or temperature > options.prompt_reset_on_temperature:
             self._tokens.clear()

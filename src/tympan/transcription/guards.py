@@ -19,6 +19,9 @@ _SILENT_PEAK = 0.15
 """Where the probability of speech never gets this high, nobody speaks: well below what counts as speech,
 since text that was dropped wrongly is lost."""
 
+_SPOKEN_PEAK = 0.5
+"""Where the probability of speech gets this high, somebody does speak."""
+
 _MARGIN_S = 0.25
 """How far the times of a segment may be off: speech this close to it is its own."""
 
@@ -59,7 +62,7 @@ class Guard:
         return peak >= _SILENT_PEAK
 
     def trimmed(self, piece: Piece) -> Piece:
-        """`piece` without the silence that it begins and ends with; one with words has better times already."""
+        """`piece` without the silence at its edges; one with words has better times already."""
         if not self._options.snap_to_speech or piece.words:
             return piece
         spoken = [s for s in self.stretches if s.start_s < piece.end_s and s.end_s > piece.start_s]
@@ -81,8 +84,13 @@ class Guard:
         for stretch in self._speech.stretches:
             inside = Stretch(max(stretch.start_s, done.start_s), min(stretch.end_s, done.end_s))
             holes += _uncovered(inside, covered)
-        windows = [_window(hole) for hole in _joined(holes) if hole.duration_s >= _SHORTEST_MISSED_S]
+        windows = [_window(hole) for hole in _joined(holes) if self._is_surely_speech(hole)]
         return [window for window in windows if window != done]
+
+    def _is_surely_speech(self, hole: Stretch) -> bool:
+        assert self._speech is not None
+        peak = peak_speech(self._speech.probabilities, hole.start_s, hole.end_s)
+        return hole.duration_s >= _SHORTEST_MISSED_S and peak >= _SPOKEN_PEAK
 
     def is_credible(self, attempt: Attempt) -> bool:
         """Whether what was decoded from missed speech passes every gate at once."""

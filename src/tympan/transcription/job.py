@@ -21,7 +21,6 @@ from tympan.transcription.scheduler import LoopTask
 from tympan.transcription.segments import Piece
 from tympan.transcription.window_decoder import WindowDecoder
 from tympan.transcription.windows import Clip, Window
-from tympan.units import frames_to_seconds
 
 OnProgress = Callable[[float, float], None]
 """Told after each window: the second up to which the recording is done, and the seconds it lasts."""
@@ -65,6 +64,11 @@ class RecordingJob:
         if self.tasks:
             self.tasks[0].heard = found.heard
         self._waiting: dict[LoopTask, list[WindowResult]] = {task: [] for task in self.tasks}
+        self._spans = {
+            task: (part[0].start_frame, part[-1].end_frame)
+            for task, part in zip(self.tasks, parts, strict=True)
+        }
+        self._done_frames = dict.fromkeys(self.tasks, 0)
 
     @property
     def is_done(self) -> bool:
@@ -74,6 +78,9 @@ class RecordingJob:
     def take(self, task: LoopTask, results: Sequence[WindowResult]) -> list[Segment]:
         """Note what came of `task`; gives back the segments that are next in order."""
         self._waiting[task] += results
+        for result in results:
+            self._done_frames[task] = result.end_frame - self._spans[task][0]
+            self._report()
         n_before = len(self._segments)
         for first in list(self._waiting):
             for result in self._waiting[first]:
@@ -133,6 +140,10 @@ class RecordingJob:
             self._segments.append(dataclasses.replace(segment, id=len(self._segments)))
         self._dropped += result.dropped
         self._recovered += result.recovered
+
+    def _report(self) -> None:
+        """Tell how far the recording is done: as much of it as of all the parts that are worked on."""
         if self._on_progress is not None:
-            done_s = min(frames_to_seconds(result.end_frame), self.duration)
-            self._on_progress(done_s, self.duration)
+            n_frames = sum(end - start for start, end in self._spans.values())
+            share = sum(self._done_frames.values()) / n_frames
+            self._on_progress(min(share, 1.0) * self.duration, self.duration)

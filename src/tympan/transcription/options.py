@@ -50,9 +50,7 @@ class TranscribeOptions(DecodeOptions):
     retry_budget: float | None = option(
         2.0, "most attempts per 30 s of a recording, on average, beyond each window's first; none: no limit"
     )
-    condition_on_previous_text: bool | None = option(
-        None, "prompt each window with the text of those before it; none: yes, unless windows are batched"
-    )
+    condition_on_previous_text: bool = option(True, "prompt each window with the text of those before it")
     prompt_reset_on_temperature: float = option(
         0.5, "forget the text so far after a window that needed a higher temperature than this"
     )
@@ -78,7 +76,9 @@ class TranscribeOptions(DecodeOptions):
     vad_filter: bool | None = option(
         None, "listen only where a voice detector hears speech; none: if windows are batched"
     )
-    vad_threshold: float = option(0.5, "probability from which the voice detector's guess counts as speech")
+    vad_threshold: float = option(
+        0.25, "probability from which the voice detector's guess counts as speech; hoarse voices get little"
+    )
     drop_unspoken: bool = option(True, "leave out text where nobody speaks, and list it as dropped")
     snap_to_speech: bool = option(True, "move the edges of words and segments out of silence")
     recover_missed: bool = option(
@@ -119,11 +119,6 @@ class TranscribeOptions(DecodeOptions):
         self._require(
             self.hallucination_silence_threshold is None or self.word_timestamps,
             "hallucination_silence_threshold", "None unless word_timestamps is set",
-        )  # fmt: skip
-        self._require(
-            self.batch_size == 1 or not self.condition_on_previous_text,
-            "condition_on_previous_text", "off (or None) with a batch_size above 1: windows decoded together"
-            " cannot see each other's text",
         )  # fmt: skip
         self._require(
             not self.multilingual or self.language is None,

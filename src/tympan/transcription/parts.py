@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,12 +12,20 @@ from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.windows import Clip, clips_from_timestamps
 from tympan.units import WINDOW_FRAMES
 
+_FEWEST_CLIPS = 2
+"""A clip without any text before it is spelled less well: at most every other one has none."""
+
+_MOST_CLIPS = 8
+"""Longer parts would hardly see more, and what is found in the last of them comes late."""
+
 
 def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) -> list[list[Clip]]:
     """The clips of each part of a recording of `n_frames` mel frames.
 
-    One window at a time, a recording is one part; where windows are decoded together it is cut at silence.
-    Silence is left out where `options` say so. What is shorter than a window is not cut.
+    One window at a time, a recording is one part. Where windows are decoded together it is cut at silence, and
+    neighbouring clips are one part as far as there are enough of them: they are decoded one after the other,
+    so that each may be told what was said before. Silence is left out where `options` say so. What is shorter
+    than a window is not cut.
     """
     asked = clips_from_timestamps(options.clip_timestamps, n_frames)
     if speech is None or not asked:
@@ -38,7 +47,17 @@ def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) 
         is_short = clip.end_frame - clip.start_frame <= WINDOW_FRAMES
         inside = _overlaps([clip], spoken)
         parts += [clip] if is_short and inside else inside
-    return [[part] for part in parts]
+    return _grouped(parts, options)
+
+
+def _grouped(clips: Sequence[Clip], options: TranscribeOptions) -> list[list[Clip]]:
+    """Neighbouring `clips` in groups of about the same size, enough of them to fill a batch if there can be."""
+    if not options.condition_on_previous_text:
+        return [[clip] for clip in clips]
+    n_per_part = min(_MOST_CLIPS, max(_FEWEST_CLIPS, math.ceil(len(clips) / options.batch_size)))
+    n_parts = math.ceil(len(clips) / n_per_part)
+    borders = [round(number * len(clips) / max(n_parts, 1)) for number in range(n_parts + 1)]
+    return [list(clips[start:end]) for start, end in pairwise(borders)]
 
 
 def _overlaps(clips: Sequence[Clip], others: Sequence[Clip]) -> list[Clip]:

@@ -196,17 +196,11 @@ class Transcriber:
                 prefix=self._decoder.encode_text(options.prefix),
                 n_text_positions=self.model.architecture.max_target_positions,
             )
-        is_batched = options.batch_size > 1
-        condition, vad = options.condition_on_previous_text, options.vad_filter
         return dataclasses.replace(
             options,
             language=language,
             languages=self._languages(options.languages),
-            condition_on_previous_text=not is_batched if condition is None else condition,
-            # Batched windows are all first windows: each is told the initial prompt.
-            carry_initial_prompt=options.carry_initial_prompt
-            or (is_batched and options.initial_prompt is not None),
-            vad_filter=is_batched if vad is None else vad,
+            vad_filter=options.batch_size > 1 if options.vad_filter is None else options.vad_filter,
         )
 
     def _languages(self, languages: Sequence[str] | None) -> tuple[str, ...] | None:
