@@ -22,10 +22,10 @@ _MOST_CLIPS = 8
 def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) -> list[list[Clip]]:
     """The clips of each part of a recording of `n_frames` mel frames.
 
-    One window at a time, a recording is one part. Where windows are decoded together it is cut at silence, and
-    neighbouring clips are one part as far as there are enough of them: they are decoded one after the other,
-    so that each may be told what was said before. Silence is left out where `options` say so. What is shorter
-    than a window is not cut.
+    One window at a time, a recording is one part. Where windows are decoded together it is cut at silence,
+    and neighbouring clips are one part as far as there are enough of them: they are decoded one after the
+    other, so that each may be told what was said before. Silence is left out where `options` say so. What is
+    shorter than a window is not cut.
     """
     asked = clips_from_timestamps(options.clip_timestamps, n_frames)
     if speech is None or not asked:
@@ -51,7 +51,7 @@ def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) 
 
 
 def _grouped(clips: Sequence[Clip], options: TranscribeOptions) -> list[list[Clip]]:
-    """Neighbouring `clips` in groups of about the same size, enough of them to fill a batch if there can be."""
+    """Neighbouring `clips` in groups of about the same size, enough of them to fill a batch if possible."""
     if not options.condition_on_previous_text:
         return [[clip] for clip in clips]
     n_per_part = min(_MOST_CLIPS, max(_FEWEST_CLIPS, math.ceil(len(clips) / options.batch_size)))
