@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         TympanError,
         TympanWarning,
     )
-    from tympan.results import Segment, Transcript, Word
+    from tympan.results import Remark, Segment, Transcript, Word
     from tympan.transcription.options import TranscribeOptions
     from tympan.transcription.transcriber import Transcriber
     from tympan.writers import render, write
@@ -109,6 +109,7 @@ _HOMES = {
     "OptionError": "tympan.errors",
     "TympanError": "tympan.errors",
     "TympanWarning": "tympan.errors",
+    "Remark": "tympan.results",
     "Segment": "tympan.results",
     "Transcript": "tympan.results",
     "Word": "tympan.results",
@@ -140,6 +141,7 @@ __all__ = [
     "LogitsProcessorList",
     "MissingExtra",
     "OptionError",
+    "Remark",
     "Segment",
     "StoppingCriteria",
     "StoppingCriteriaList",
