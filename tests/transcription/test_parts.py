@@ -54,7 +54,7 @@ def test_windows_that_are_decoded_together_are_parts():
 
 @pytest.mark.parametrize(
     ("n_clips", "batch_size", "sizes"),
-    [(1, 8, [1]), (3, 8, [2, 1]), (8, 8, [2, 2, 2, 2]), (30, 4, [8, 7, 7, 8]), (200, 4, [8] * 25)],
+    [(1, 8, [1]), (3, 8, [3]), (7, 8, [4, 3]), (30, 4, [8, 7, 7, 8]), (200, 4, [8] * 25)],
 )
 def test_neighbouring_clips_are_told_what_was_said(n_clips, batch_size, sizes):
     talk = speech(*((20.0 * number, 20.0 * number + 15) for number in range(n_clips)))

@@ -12,8 +12,8 @@ from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.windows import Clip, clips_from_timestamps
 from tympan.units import WINDOW_FRAMES
 
-_FEWEST_CLIPS = 2
-"""A clip without any text before it is spelled less well: at most every other one has none."""
+_FEWEST_CLIPS = 4
+"""A clip without any text before it is spelled less well: at most one in four has none."""
 
 _MOST_CLIPS = 8
 """Longer parts would hardly see more, and what is found in the last of them comes late."""
