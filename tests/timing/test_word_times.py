@@ -9,10 +9,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from timing_oracles import alignment_of, attend, openai_tokenizer
+from timing_oracles import alignment_of, attend, openai_tokenizer, with_alignment_heads
 
-from tympan.adapters.checkpoints.alignment_heads import alignment_heads
 from tympan.audio.decode import read_waveform
 from tympan.text.words import TokenGroup, split_words
 from tympan.timing.punctuation import merge_punctuation
@@ -297,14 +295,6 @@ def our_words(tiny_en, mel, n_frames, segments, **moments):
         for segment, share in zip(segments, tokens, strict=True)
     ]
     return words, fit_words(words, shares, **moments)
-
-
-def with_alignment_heads(twin, architecture):
-    """The reference's model, told which heads follow the speech."""
-    heads = torch.zeros(twin.dims.n_text_layer, twin.dims.n_text_head, dtype=torch.bool)
-    heads[tuple(zip(*alignment_heads(architecture), strict=True))] = True
-    twin.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
-    return twin
 
 
 def compare_with_openai(tiny_en, openai_model, path):

@@ -57,6 +57,14 @@ def openai_tokenizer(multilingual, language=None):
         return reference.get_tokenizer(multilingual, language=language)
 
 
+def with_alignment_heads(twin, architecture):
+    """The reference's model, told which heads follow the speech."""
+    heads = torch.zeros(twin.dims.n_text_layer, twin.dims.n_text_head, dtype=torch.bool)
+    heads[tuple(zip(*alignment_heads(architecture), strict=True))] = True
+    twin.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
+    return twin
+
+
 def alignment_of(attention, n_frames):
     """Where the text of `attention` and its end start."""
     shares = crop_to_sound(attention.weights, n_frames // 2)

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from tympan.adapters.checkpoints.alignment_heads import alignment_heads
+from tympan.adapters.checkpoints.alignment_heads import alignment_heads, alignment_lateness_s
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import OptionError
 from tympan.model.whisper import Whisper
@@ -38,7 +38,13 @@ def load_model(
     checkpoint = load_checkpoint(name_or_path, offline=offline, revision=revision, token=token)
     model = Whisper.from_state(checkpoint.config, checkpoint.state, chosen_dtype).to(chosen_device)
     heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
-    return Transcriber(model, checkpoint.tokenizer, origin=checkpoint.origin, alignment_heads=heads)
+    return Transcriber(
+        model,
+        checkpoint.tokenizer,
+        origin=checkpoint.origin,
+        alignment_heads=heads,
+        alignment_lateness_s=alignment_lateness_s(checkpoint.config, str(name_or_path)),
+    )
 
 
 def choose_device(device: str) -> torch.device:

@@ -64,7 +64,19 @@ class Recording:
         """
         return self._features(0, WINDOW_FRAMES)
 
+    def loudness(self, start_frame: int, n_frames: int) -> Tensor:
+        """Loudness in dB, float32 [n_frames], of the frames from `start_frame` on: -100 is digital silence.
+
+        It is the mean over the mel bins of their levels in dB, not the level of their sum: so a hiss counts
+        as much as a vowel, and a hum, which fills few bins, counts little. Beyond the end all is silent.
+        """
+        return 10 * self._levels(start_frame, n_frames).mean(dim=0)
+
     def _features(self, start_frame: int, n_frames: int) -> Tensor:
+        return scale_log10_mel(self._levels(start_frame, n_frames), self._peak)
+
+    def _levels(self, start_frame: int, n_frames: int) -> Tensor:
+        """Unscaled log10 mel levels [M, n_frames] of the frames from `start_frame` on."""
         pieces = [self._blocks[0][:, :0]]
         frame, end_frame = start_frame, start_frame + n_frames
         while frame < end_frame:
@@ -72,7 +84,7 @@ class Recording:
             piece = self._block(index)[:, offset : offset + end_frame - frame]
             pieces.append(piece)
             frame += piece.shape[1]
-        return scale_log10_mel(torch.cat(pieces, dim=1), self._peak)
+        return torch.cat(pieces, dim=1)
 
     def _block(self, index: int) -> Tensor:
         """The levels of block `index`, continued with silence to a full window."""

@@ -132,7 +132,12 @@ class RecordingJob:
         assert heard is not None
         assert heard.window == window
         return self._decoder.time_words(
-            heard, pieces, last_speech_s, options=self._options, language=language
+            heard,
+            pieces,
+            last_speech_s,
+            recording=self._recording,
+            options=self._options,
+            language=language,
         )
 
     def _append(self, result: WindowResult) -> None:

@@ -218,8 +218,8 @@ def _remark(start_s: float, end_s: float, text: str, reason: str) -> Remark:
 
 
 def _last_word_s(pieces: Sequence[Piece], otherwise_s: float) -> float:
-    """When the last word of `pieces` ends, in seconds of the recording; `otherwise_s` where there is none."""
-    return next((piece.words[-1].end for piece in reversed(pieces) if piece.words), otherwise_s)
+    """When the last word of `pieces` ends by the reference's reckoning; `otherwise_s` where there is none."""
+    return next((piece.heard_to_s for piece in reversed(pieces) if piece.words), otherwise_s)
 
 
 def _segment(piece: Piece, attempt: Attempt, spell: Callable[[Sequence[int]], str]) -> Segment:

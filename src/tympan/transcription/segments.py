@@ -14,13 +14,15 @@ from tympan.units import positions_to_frames, positions_to_seconds
 class Piece:
     """Tokens that belong together and where they are spoken, in seconds from the start of the recording.
 
-    `words` are there once they have been timed.
+    `words` are there once they have been timed. `heard_to_s` is when the last of them ends as openai-whisper
+    reckons, whatever times they were given: the next window may start there, and so hears what it would.
     """
 
     start_s: float
     end_s: float
     tokens: tuple[int, ...]
     words: tuple[Word, ...] = ()
+    heard_to_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,13 @@ class Transcriber:
         *,
         origin: str = "",
         alignment_heads: Sequence[tuple[int, int]] | None = None,
+        alignment_lateness_s: float = 0.0,
     ) -> None:
         """`origin` says where the weights came from, for the record in `Transcript.options`.
 
         `alignment_heads`, pairs of decoder layer and head, are those whose attention follows the speech, for
-        word times; without them all heads of the upper half of the layers are asked.
+        word times; without them all heads of the upper half of the layers are asked. `alignment_lateness_s`
+        is how long after a word's voice begins they attend to it, negative where it is before.
         Raises OptionError for heads that the model does not have.
         """
         self.model = model
@@ -65,7 +67,14 @@ class Transcriber:
         self.origin = origin
         self.alignment_heads = _checked_heads(alignment_heads, model)
         self._vocabulary = tokenizer.vocabulary(multilingual=model.architecture.is_multilingual)
-        self._decoder = WindowDecoder(model, tokenizer, self._vocabulary, self.alignment_heads)
+        self.alignment_lateness_s = alignment_lateness_s
+        self._decoder = WindowDecoder(
+            model,
+            tokenizer,
+            self._vocabulary,
+            self.alignment_heads,
+            alignment_lateness_s=alignment_lateness_s,
+        )
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tympan.audio.recording import Recording
 from tympan.model.cache import CrossAttentionCache
@@ -20,13 +22,14 @@ from tympan.search.vocabulary import Vocabulary
 from tympan.text.tokenizer import Tokenizer
 from tympan.text.words import split_words
 from tympan.timing.locate import locate_tokens
+from tympan.timing.snap import LOOKAHEAD_FRAMES, snap_words
 from tympan.timing.word_times import TimedSegment, fit_words, time_words
 from tympan.transcription.fallback import Ask, Attempt
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.segments import Piece
 from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard
 from tympan.transcription.windows import Window
-from tympan.units import FRAMES_PER_POSITION, seconds_to_positions
+from tympan.units import FRAMES_PER_POSITION, positions_to_seconds, seconds_to_positions
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class WindowDecoder:
         tokenizer: Tokenizer,
         vocabulary: Vocabulary,
         alignment_heads: Sequence[tuple[int, int]],
+        *,
+        alignment_lateness_s: float = 0.0,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._alignment_heads = alignment_heads
+        self._late_positions = seconds_to_positions(alignment_lateness_s)
 
     @property
     def is_multilingual(self) -> bool:
@@ -112,10 +118,11 @@ class WindowDecoder:
         pieces: Sequence[Piece],
         last_speech_s: float,
         *,
+        recording: Recording,
         options: TranscribeOptions,
         language: str,
     ) -> list[Piece]:
-        """`pieces` of a window with their words, and times that are those of the words.
+        """`pieces` of a window of `recording` with their words, and times that are those of the words.
 
         The text is read once more, in one pass, for the attention of its tokens. `last_speech_s` is when the
         last word before the window ended, in seconds of the recording.
@@ -134,17 +141,25 @@ class WindowDecoder:
             end_of_text=end_of_text,
             heads=self._alignment_heads,
             n_positions=heard.window.n_frames // FRAMES_PER_POSITION,
+            late_positions=self._late_positions,
         )
         groups = split_words(self._tokenizer, tokens, language)
-        fitted = fit_words(
-            time_words(groups, located.positions, located.probabilities),
-            [TimedSegment(p.start_s, p.end_s, len(text)) for p, text in zip(pieces, texts, strict=True)],
+        fit = partial(
+            fit_words,
+            segments=[
+                TimedSegment(p.start_s, p.end_s, len(text)) for p, text in zip(pieces, texts, strict=True)
+            ],
             window_start_s=heard.window.start_s,
             last_speech_s=last_speech_s,
             prepended=options.prepend_punctuations,
             appended=options.append_punctuations,
         )
-        return [_timed(*pair) for pair in zip(pieces, fitted, strict=True)]
+        fitted = fit(time_words(groups, located.positions, located.probabilities))
+        chosen: Sequence[TimedSegment] = fitted
+        if options.snap_to_speech:
+            own = fit(time_words(groups, located.heard.starts, located.probabilities))
+            chosen = _snapped(recording, heard.window, own, peaks=located.heard.peaks, fitted=fitted)
+        return [_timed(*found) for found in zip(pieces, chosen, fitted, strict=True)]
 
     def encode_text(self, text: str | None) -> list[int]:
         """The tokens of a prompt or prefix as they stand in running text, with a space before them."""
@@ -175,9 +190,36 @@ def _joined(heard: Sequence[HeardWindow]) -> CrossAttentionCache:
     return CrossAttentionCache.join([one.audio for one in heard])
 
 
-def _timed(piece: Piece, timed: TimedSegment) -> Piece:
+def _snapped(
+    recording: Recording,
+    window: Window,
+    own: Sequence[TimedSegment],
+    *,
+    peaks: NDArray[np.int64],
+    fitted: Sequence[TimedSegment],
+) -> Sequence[TimedSegment]:
+    """The segments of `window` with our `own` times, and words that start and end with the voice.
+
+    They end no later than those that are `fitted` as the reference does, behind which the next window starts.
+    Where a segment would last no time in one way and some in the other, all stay as `fitted`: that decides
+    what text is kept.
+    """
+    snapped = snap_words(
+        own,
+        peaks_s=[window.start_s + positions_to_seconds(peak) for peak in peaks.tolist()],
+        loudness=recording.loudness(window.start_frame, window.n_frames + LOOKAHEAD_FRAMES).cpu(),
+        loudness_start_s=window.start_s,
+        latest_s=max(segment.end_s for segment in fitted if segment.words),
+    )
+    are_alike = all(
+        (a.start_s == a.end_s) == (b.start_s == b.end_s) for a, b in zip(snapped, fitted, strict=True)
+    )
+    return snapped if are_alike else fitted
+
+
+def _timed(piece: Piece, timed: TimedSegment, as_reference: TimedSegment) -> Piece:
     words = tuple(Word(w.start_s, w.end_s, w.text, w.probability) for w in timed.words)
-    return Piece(timed.start_s, timed.end_s, piece.tokens, words)
+    return Piece(timed.start_s, timed.end_s, piece.tokens, words, heard_to_s=as_reference.end_s)
 
 
 def _attempt_seed(seed: int, ask: Ask) -> int:
