@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +29,10 @@ _SHORTEST_SILENCE_S = 0.3
 """Less silence at the edge of a segment is within what its timestamps may be off."""
 
 _SHORTEST_MISSED_S = 1.0
-"""Shorter speech without a segment is most often the edge of one whose times are off."""
+"""Shorter speech without a segment is hardly more than a breath or a filler."""
+
+_SHORTEST_MISSED_BESIDE_S = 2.0
+"""Shorter speech that goes on where a segment ends is most often its own: base ends them at whole seconds."""
 
 _JOINED_PAUSE_S = 1.0
 
@@ -84,13 +87,17 @@ class Guard:
         for stretch in self._speech.stretches:
             inside = Stretch(max(stretch.start_s, done.start_s), min(stretch.end_s, done.end_s))
             holes += _uncovered(inside, covered)
-        windows = [_window(hole) for hole in _joined(holes) if self._is_surely_speech(hole)]
+        borders_s = {second_s for interval in covered for second_s in interval}
+        windows = [_window(hole) for hole in _joined(holes) if self._is_missed(hole, borders_s)]
         return [window for window in windows if window != done]
 
-    def _is_surely_speech(self, hole: Stretch) -> bool:
+    def _is_missed(self, hole: Stretch, borders_s: Collection[float]) -> bool:
+        """Whether what lies between the `borders_s` of segments is long enough, and surely speech."""
         assert self._speech is not None
+        is_beside = hole.start_s in borders_s or hole.end_s in borders_s
+        shortest_s = _SHORTEST_MISSED_BESIDE_S if is_beside else _SHORTEST_MISSED_S
         peak = peak_speech(self._speech.probabilities, hole.start_s, hole.end_s)
-        return hole.duration_s >= _SHORTEST_MISSED_S and peak >= _SPOKEN_PEAK
+        return hole.duration_s >= shortest_s and peak >= _SPOKEN_PEAK
 
     def is_credible(self, attempt: Attempt) -> bool:
         """Whether what was decoded from missed speech passes every gate at once."""
