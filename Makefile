@@ -3,7 +3,7 @@
 #   make demo     install into .venv, transcribe samples/austen.flac with tiny.en, print it
 #   make test     install what the tests need, run them
 #   make check    ruff format, ruff lint, mypy strict
-#   make bench    speed and parity against openai-whisper on ../shared/speech (hours, mostly its own)
+#   make bench    speed, word times and parity beside the peers on ../shared/speech (hours, mostly theirs)
 #   make clean    remove .venv and caches
 
 PYTHON ?= python3
@@ -24,7 +24,9 @@ check: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev
+	$(PIP) --editable '.[bench]'
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/word_times.py --output-dir out/word_times
 	$(BIN)/python benchmarks/parity.py --output-dir out/parity
 
 clean:

