@@ -69,9 +69,7 @@ class TranscribeOptions(DecodeOptions):
         None, "with word_timestamps: skip silence of more seconds than this around text that looks invented"
     )
     batch_size: int = option(
-        1,
-        "windows decoded together; above 1 the recording is cut at silence, and windows do not see"
-        " each other's text",
+        1, "windows decoded together; above 1 the recording is cut at silence into parts that go side by side"
     )
     vad_filter: bool | None = option(
         None, "listen only where a voice detector hears speech; none: if windows are batched"
