@@ -16,7 +16,7 @@ demo: .venv/installed
 	$(BIN)/tympan --model tiny.en --offline samples/austen.flac
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
