@@ -20,7 +20,6 @@ from tympan.audio.speech import (
     find_speech,
     load_speech_model,
     peak_speech,
-    speech_share,
 )
 from tympan.errors import CheckpointError, MissingExtra, OptionError
 from tympan.units import SAMPLING_RATE, TICK_SAMPLES
@@ -328,17 +327,12 @@ def test_options_out_of_range_are_named(name, value):
         SpeechOptions(**{name: value})
 
 
-def test_share_and_peak_count_the_ticks_that_a_stretch_touches():
+def test_the_peak_is_that_of_the_ticks_that_a_stretch_touches():
     probabilities = np.array([0.1, 0.9, 0.6, 0.2, 0.5], np.float32)
-    assert speech_share(probabilities, 0.0, 0.160) == pytest.approx(3 / 5)
-    assert speech_share(probabilities, 0.032, 0.096) == 1.0
-    assert speech_share(probabilities, 0.031, 0.097) == pytest.approx(2 / 4)
-    assert speech_share(probabilities, 0.0, 9.0, 0.7) == pytest.approx(1 / 5)
     assert peak_speech(probabilities, 0.064, 0.128) == pytest.approx(0.6)
     assert peak_speech(probabilities, -1.0, 0.01) == pytest.approx(0.1)
     for empty in ((0.05, 0.05), (0.1, 0.05), (1.0, 2.0), (-2.0, -1.0)):
         if empty != (0.05, 0.05):  # a moment inside a tick touches it
-            assert speech_share(probabilities, *empty) == 0.0
             assert peak_speech(probabilities, *empty) == 0.0
 
 

@@ -10,7 +10,7 @@ import torch
 from oracles import random_state
 from tympan.config import Architecture
 from tympan.model.whisper import Whisper
-from tympan.search.generate import WindowTask, decode_window, decode_windows
+from tympan.search.generate import WindowTask, decode_windows
 from tympan.search.loops import cut_loop, loop_start
 from tympan.search.options import DecodeOptions
 from tympan.search.prompt import Prompt
@@ -71,6 +71,10 @@ def tasks(temperatures):
         WindowTask(prompt, t, 100 + i)
         for i, (prompt, t) in enumerate(zip(PROMPTS, temperatures, strict=True))
     ]
+
+
+def decode_window(model, audio, task, vocabulary, options):
+    return decode_windows(model, audio, [task], vocabulary, options)[0]
 
 
 @pytest.mark.parametrize("beam_size", [None, 1, 3])

@@ -34,7 +34,7 @@ def run(chooser, model, n_steps: int):
     for step in range(n_steps):
         tokens, rows = chooser.choose(model(written), written)
         written = torch.cat((written if rows is None else written[rows], tokens[:, None]), dim=1)
-        if chooser.is_finished(0) or step == n_steps - 1:
+        if chooser.finished()[0] or step == n_steps - 1:
             break
     return chooser.hypotheses(0, written)
 

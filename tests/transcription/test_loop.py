@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tympan.audio.speech import Stretch
+from tympan.results import Word
 from tympan.transcription.context import PreviousText
 from tympan.transcription.fallback import Ask, Attempt, RetryBudget
 from tympan.transcription.guards import Guard, Speech
@@ -35,7 +38,7 @@ class Script:
             return self._answer
         return Attempt(tuple(self._answer), "x", ask.temperature, -0.1, 0.0, 1.0)
 
-    def results(self, clips, *, speech=None, **options):
+    def results(self, clips, *, speech=None, time_words=None, **options):
         settings = TranscribeOptions(**options)
         loop = RecordingLoop(
             spell,
@@ -45,6 +48,7 @@ class Script:
             language="en",
             budget=RetryBudget(settings.retry_budget, clips[-1].end_frame),
             guard=Guard(speech, settings),
+            time_words=time_words,
         ).run(clips, PreviousText([], settings, 448))
         reply = None
         while True:
@@ -141,6 +145,25 @@ def test_speech_without_a_segment_is_decoded_again():
     assert [(s.start, s.text) for s in result.segments] == [(0.0, " 1"), (15.0, " 7")]
     assert [(r.start, r.end, r.text) for r in result.recovered] == [(15.0, 18.0, " 7")]
     assert script.windows == [Window(0, 3_000), Window(1_500, 300)]
+
+
+def test_words_found_again_may_lie_before_those_of_other_segments():
+    asked = []
+
+    def time_words(window, pieces, last_speech_s, language):
+        asked.append((window.start_s, last_speech_s))
+        return [replace(p, words=(Word(p.start_s, p.end_s, " w", 0.9),), heard_to_s=p.end_s) for p in pieces]
+
+    script = Script([T0, 1, T0 + 250, T0 + 1_000, 2, T0 + 1_500], [T0, 7, T0 + 150], [T0, 3, T0 + 100])
+    results = script.results(
+        [Clip(0, 6_000)],
+        speech=speech_at((0.0, 5.0), (10.0, 13.0), (20.0, 32.0), n_s=60),
+        time_words=time_words,
+    )
+    first = next(results)
+    assert [(s.start, s.text) for s in first.segments] == [(0.0, " 1"), (10.0, " 7"), (20.0, " 2")]
+    list(results)
+    assert asked == [(0.0, 0.0), (10.0, 10.0), (30.0, 30.0)]
 
 
 def test_what_is_found_again_but_fails_a_gate_is_left_out():

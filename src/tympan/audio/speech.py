@@ -230,14 +230,6 @@ def find_speech(
     return _padded([s for s in stretches if s.duration_s >= options.min_speech_s], options.pad_s, duration_s)
 
 
-def speech_share(
-    probabilities: NDArray[np.float32], start_s: float, end_s: float, threshold: float = 0.5
-) -> float:
-    """Which share of the ticks that lie at least partly between two times reaches `threshold`; 0 for none."""
-    ticks = _ticks_between(probabilities, start_s, end_s)
-    return float((ticks >= threshold).mean()) if ticks.size else 0.0
-
-
 def peak_speech(probabilities: NDArray[np.float32], start_s: float, end_s: float) -> float:
     """The highest probability of a tick that lies at least partly between two times; 0 for none."""
     return float(_ticks_between(probabilities, start_s, end_s).max(initial=0.0))

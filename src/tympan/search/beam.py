@@ -44,9 +44,9 @@ class BeamSearch:
         sources = None if rows == list(range(len(logits))) else torch.tensor(rows, device=device)
         return torch.tensor(next_tokens, device=device), sources
 
-    def is_finished(self, window: int) -> bool:
-        """Whether beam_size × patience hypotheses have ended, or none that goes on is possible."""
-        return self._beams[window].is_finished
+    def finished(self) -> list[bool]:
+        """Of each window, whether beam_size × patience hypotheses have ended, or none can go on."""
+        return [beam.is_finished for beam in self._beams]
 
     def hypotheses(self, window: int, written: Tensor) -> list[Hypothesis]:
         """Those of `window` that have ended; where they are too few, the best unfinished ones too.

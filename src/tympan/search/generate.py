@@ -58,27 +58,14 @@ class WindowChooser(Protocol):
     def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
         """Next tokens int64 [N], and the rows int64 [N] they continue; see `steps.Chooser`."""
 
-    def is_finished(self, window: int) -> bool:
-        """Whether nothing more needs to be searched for `window`."""
+    def finished(self) -> list[bool]:
+        """Of each window, whether nothing more needs to be searched."""
 
     def hypotheses(self, window: int, written: Tensor) -> list[Hypothesis]:
         """All candidates of `window`, given what its rows have `written`, int64 [n_rows, T]."""
 
     def keep(self, windows: Sequence[int]) -> None:
         """Go on with these windows alone."""
-
-
-def decode_window(
-    model: Whisper,
-    audio: CrossAttentionCache,
-    task: WindowTask,
-    vocabulary: Vocabulary,
-    options: DecodeOptions,
-    *,
-    boosted: Sequence[BoostedSequence] = (),
-) -> Decoded:
-    """The most likely tokens for the one window in `audio`; see `decode_windows`."""
-    return decode_windows(model, audio, [task], vocabulary, options, boosted=boosted)[0]
 
 
 @torch.inference_mode()
@@ -221,9 +208,10 @@ class _BatchSearch:
     def _take_finished(self, open_windows: Sequence[int], written: Tensor, step: int) -> None:
         """Note the answers of the windows that are done after `step`."""
         n_rows = self._chooser.n_rows
+        finished = self._chooser.finished()
         for place, window in enumerate(open_windows):
             is_last = step >= self._n_steps[window] - 1
-            if window not in self._found and (is_last or self._chooser.is_finished(place)):
+            if window not in self._found and (is_last or finished[place]):
                 own = written[place * n_rows : (place + 1) * n_rows]
                 self._found[window] = self._best(self._chooser.hypotheses(place, own))
 

@@ -45,9 +45,10 @@ class Sampler:
         self._is_done = tokens == self._end_of_text
         return tokens, sources
 
-    def is_finished(self, window: int) -> bool:
-        """Whether every row of `window` has ended."""
-        return bool(self._is_done[self._rows_of(window)].all())
+    def finished(self) -> list[bool]:
+        """Of each window, whether every row has ended."""
+        ended: list[bool] = self._is_done.view(-1, self.n_rows).all(dim=1).tolist()
+        return ended
 
     def hypotheses(self, window: int, written: Tensor) -> list[Hypothesis]:
         """One hypothesis per row of `window`, whose own rows `written` int64 [n_rows, T] are."""

@@ -131,7 +131,7 @@ class RecordingLoop:
         if attempt.is_loop:
             tokens, repeated = cut_loop(tokens, self._end_of_text)
         cut = split_at_timestamps(tokens, self._timestamp_begin, window)
-        cut = self._with_words(cut, window, attempt.language)
+        cut = self._with_words(cut, window, self._last_speech_s, attempt.language)
         found = Found(tuple(map(self._guard.trimmed, cut.pieces)), cut.advance_frames)
         if repeated:
             end_s = found.pieces[-1].end_s
@@ -143,11 +143,16 @@ class RecordingLoop:
         self._last_speech_s = _last_word_s(found.pieces, self._last_speech_s)
         return found
 
-    def _with_words(self, cut: WindowPieces, window: Window, language: str) -> WindowPieces:
-        """What was `cut`, with the words of its pieces; the next window starts behind the last of them."""
+    def _with_words(
+        self, cut: WindowPieces, window: Window, last_speech_s: float, language: str
+    ) -> WindowPieces:
+        """What was `cut`, with the words of its pieces; the next window starts behind the last of them.
+
+        `last_speech_s` is when the last word before the window ended: none of these starts earlier.
+        """
         if self._time_words is None:
             return cut
-        pieces = self._time_words(window, cut.pieces, self._last_speech_s, language)
+        pieces = self._time_words(window, cut.pieces, last_speech_s, language)
         last_word_s = _last_word_s(pieces, window.start_s)
         advance = cut.advance_frames
         if not cut.ends_with_silence and last_word_s > window.start_s:
@@ -195,11 +200,13 @@ class RecordingLoop:
             if not self._guard.is_credible(attempt):
                 continue
             cut = split_at_timestamps(attempt.tokens, self._timestamp_begin, missed)
-            pieces = self._with_words(cut, missed, attempt.language).pieces
-            found = Found(tuple(map(self._guard.trimmed, pieces)), 0)
+            before_s = min(self._last_speech_s, missed.start_s)  # what is missed may lie before other words
+            cut = self._with_words(cut, missed, before_s, attempt.language)
+            found = self._without_unspoken(Found(tuple(map(self._guard.trimmed, cut.pieces)), 0))
+            self._last_speech_s = max(self._last_speech_s, _last_word_s(found.pieces, 0.0))
             segments += [
                 _segment(piece, attempt, self._spell)
-                for piece in self._without_unspoken(found).pieces
+                for piece in found.pieces
                 if self._spell(piece.tokens).strip() and piece.end_s > piece.start_s
             ]
         remarks = [_remark(s.start, s.end, s.text, "speech that no segment covered") for s in segments]

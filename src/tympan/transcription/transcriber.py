@@ -31,7 +31,7 @@ from tympan.timing.locate import default_heads
 from tympan.transcription.abilities import warn_of_untaught
 from tympan.transcription.guards import Speech
 from tympan.transcription.job import OnProgress, RecordingJob
-from tympan.transcription.options import AS_IN_THE_REFERENCE, TranscribeOptions
+from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.scheduler import LoopTask, run_together
 from tympan.transcription.stream import TranscriptStream
 from tympan.transcription.window_decoder import WindowDecoder
@@ -147,7 +147,7 @@ class Transcriber:
         With `languages`, codes or English names, those alone are considered.
         """
         allowed = self._languages(languages)
-        recording, _ = self._read(audio, sampling_rate, TranscribeOptions(**AS_IN_THE_REFERENCE))
+        recording = self._recording(iterate_waveform(audio, sampling_rate=sampling_rate))
         (heard,) = self._decoder.hear([(recording, window_at(0, Clip(0, recording.n_frames)))])
         return among(self._decoder.languages(heard), allowed)
 
@@ -249,12 +249,11 @@ class Transcriber:
     ) -> tuple[Recording, Speech | None]:
         """The sound of `audio`, and where somebody speaks in it, if `options` need to know."""
         chunks = iterate_waveform(audio, sampling_rate=sampling_rate)
-        n_mels, device = self.model.architecture.num_mel_bins, self.model.device
         is_guarded = options.drop_unspoken or options.recover_missed or options.snap_to_speech
         if not (options.vad_filter or is_guarded or options.multilingual or options.batch_size > 1):
-            return read_recording(chunks, n_mels, device), None
+            return self._recording(chunks), None
         listener = SpeechListener(self._speech_model)
-        recording = read_recording(_overheard(chunks, listener), n_mels, device)
+        recording = self._recording(_overheard(chunks, listener))
         probabilities = listener.probabilities()
         stretches = find_speech(
             probabilities,
@@ -262,6 +261,9 @@ class Transcriber:
             options=SpeechOptions(threshold=options.vad_threshold),
         )
         return recording, Speech(probabilities, tuple(stretches))
+
+    def _recording(self, chunks: Iterable[Samples]) -> Recording:
+        return read_recording(chunks, self.model.architecture.num_mel_bins, self.model.device)
 
 
 def _overheard(chunks: Iterable[Samples], listener: SpeechListener) -> Iterator[Samples]:
