@@ -33,7 +33,9 @@ def run(chooser, model, n_steps: int):
     written = torch.empty(1, 0, dtype=torch.int64)
     for step in range(n_steps):
         tokens, rows = chooser.choose(model(written), written)
-        written = torch.cat((written if rows is None else written[rows], tokens[:, None]), dim=1)
+        written = torch.cat(
+            (written if rows is None else written[torch.tensor(rows)], tokens[:, None]), dim=1
+        )
         if chooser.finished()[0] or step == n_steps - 1:
             break
     return chooser.hypotheses(0, written)

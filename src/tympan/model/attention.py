@@ -27,6 +27,26 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(width, width, bias=False)
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
+        self.qkv_proj: nn.Module | None = None
+
+    def fuse_projections(self, qkv_proj: nn.Module) -> None:
+        """Let `qkv_proj`, [..., D] -> [..., 3 × D], stand in for the three projections, which are dropped."""
+        for name in ("q_proj", "k_proj", "v_proj"):
+            delattr(self, name)
+        self.qkv_proj = qkv_proj
+
+    def project(self, states: Tensor) -> tuple[Tensor, LayerKeysValues]:
+        """Queries [N, H, T, K], keys and values of `states` [N, T, D]."""
+        if self.qkv_proj is None:
+            return self.project_queries(states), self.project_keys_values(states)
+        n_rows, n_tokens, width = states.shape
+        by_head = self.qkv_proj(states).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
+        queries, keys, values = by_head.permute(2, 0, 3, 1, 4).unbind(0)
+        return queries, LayerKeysValues(keys, values)
+
+    def project_queries(self, states: Tensor) -> Tensor:
+        """Queries [N, H, T, K] of `states` [N, T, D]."""
+        return self._split_heads(self.q_proj(states))
 
     def project_keys_values(self, states: Tensor) -> LayerKeysValues:
         """Keys and values [N, H, T, K] of `states` [N, T, D]."""
@@ -34,7 +54,7 @@ class Attention(nn.Module):
 
     def forward(
         self,
-        states: Tensor,
+        queries: Tensor,
         remembered: LayerKeysValues,
         *,
         mask: Tensor | None = None,
@@ -42,14 +62,13 @@ class Attention(nn.Module):
         weights: list[Tensor] | None = None,
         heads: Sequence[int] | None = None,
     ) -> Tensor:
-        """What each position of `states` [N, T, D] finds in `remembered`: [N, T, D].
+        """What each of `queries` [N, H, T, K] finds in `remembered`, projected: [N, T, D].
 
         With `causal`, the T positions are the last of those remembered, and none looks ahead of itself.
         `mask`, float [N or 1, 1, T, positions], is added to the scores and says all there is to say instead.
         The attention weights [N, H, T, positions] are appended to `weights`, if that is a list; with `heads`
         those of these heads alone, [N, len(heads), T, positions], which leaves the fused kernels to the rest.
         """
-        queries = self._split_heads(self.q_proj(states))  # [N, H, T, K]
         n_queries, n_keys = queries.shape[2], remembered.keys.shape[2]
         if mask is None and causal and 1 < n_queries < n_keys:
             mask = causal_mask(n_queries, n_keys, queries)
@@ -58,8 +77,9 @@ class Attention(nn.Module):
             weights.append(_shares(queries[:, heads], remembered.keys[:, heads], mask))
             weights = None
         if self.is_fused and weights is None:
+            cache_type = remembered.keys.dtype
             found = F.scaled_dot_product_attention(
-                queries,
+                queries if queries.dtype == cache_type else queries.to(cache_type),
                 remembered.keys,
                 remembered.values,
                 attn_mask=mask,
@@ -69,6 +89,8 @@ class Attention(nn.Module):
         else:
             mask = causal_mask(n_queries, n_keys, queries) if is_causal else mask
             found = self._attend_plainly(queries, remembered, mask, weights)
+        if found.dtype != queries.dtype:
+            found = found.to(queries.dtype)
         merged: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))  # [N, T, D]
         return merged
 
@@ -79,7 +101,7 @@ class Attention(nn.Module):
         shares = F.dropout(_shares(queries, remembered.keys, mask), p=self.dropout, training=self.training)
         if weights is not None:
             weights.append(shares)
-        return shares @ remembered.values
+        return shares @ remembered.values.to(shares.dtype)
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[N, T, D] as [N, H, T, K]."""
@@ -88,7 +110,7 @@ class Attention(nn.Module):
 
 def _shares(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
     """Attention weights [N, H, T, positions] of `queries` [N, H, T, K] over `keys` [N, H, positions, K]."""
-    scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(2, 3)
+    scores = (queries * queries.shape[-1] ** -0.5) @ keys.to(queries.dtype).transpose(2, 3)
     if mask is not None:
         scores = scores + mask
     shares: Tensor = scores.softmax(dim=-1)

@@ -42,8 +42,13 @@ class FeedForwardMixin:
     def _feed_forward(self, states: Tensor) -> Tensor:
         """[N, T, D] -> [N, T, D]."""
         inner = self.activation(self.fc1(self.final_layer_norm(states)))
-        inner = F.dropout(inner, p=self.activation_dropout, training=self.training)
-        return states + F.dropout(self.fc2(inner), p=self.dropout, training=self.training)
+        if self.training:
+            inner = F.dropout(inner, p=self.activation_dropout)
+        return states + self._drop(self.fc2(inner))
+
+    def _drop(self, states: Tensor) -> Tensor:
+        """`states`, of which some are dropped in training."""
+        return F.dropout(states, p=self.dropout) if self.training else states
 
 
 class EncoderLayer(FeedForwardMixin, nn.Module):
@@ -66,8 +71,8 @@ class EncoderLayer(FeedForwardMixin, nn.Module):
     def forward(self, states: Tensor, weights: list[Tensor] | None = None) -> Tensor:
         """[B, S, D] -> [B, S, D]; attention weights are appended to `weights`, if that is a list."""
         normed = self.self_attn_layer_norm(states)
-        heard = self.self_attn(normed, self.self_attn.project_keys_values(normed), weights=weights)
-        states = states + F.dropout(heard, p=self.dropout, training=self.training)
+        heard = self.self_attn(*self.self_attn.project(normed), weights=weights)
+        states = states + self._drop(heard)
         states = self._feed_forward(states)
         if states.dtype == torch.float16:  # large models come close to its limit
             limit = torch.finfo(torch.float16).max - _FLOAT16_MARGIN
@@ -112,14 +117,14 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         those of these heads alone.
         """
         normed = self.self_attn_layer_norm(states)
-        remembered = self.self_attn.project_keys_values(normed)
+        queries, remembered = self.self_attn.project(normed)
         if text is not None:
             remembered = text.write(self.index, remembered.keys, remembered.values)
-        read = self.self_attn(normed, remembered, mask=mask, causal=True, weights=weights)
-        states = states + F.dropout(read, p=self.dropout, training=self.training)
+        read = self.self_attn(queries, remembered, mask=mask, causal=True, weights=weights)
+        states = states + self._drop(read)
         if audio is not None:
             heard = self._listen(self.encoder_attn_layer_norm(states), audio, cross_weights, cross_heads)
-            states = states + F.dropout(heard, p=self.dropout, training=self.training)
+            states = states + self._drop(heard)
         return self._feed_forward(states)
 
     def _listen(
@@ -134,7 +139,7 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         n_windows = audio.keys.shape[0]
         kept: list[Tensor] | None = None if weights is None else []
         heard: Tensor = self.encoder_attn(
-            states.reshape(n_windows, -1, width),
+            self.encoder_attn.project_queries(states.view(n_windows, -1, width)),
             audio,
             weights=kept,  # [B, G × T, D]
             heads=heads,
@@ -143,4 +148,4 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
             n_positions = audio.keys.shape[2]
             by_window = kept[0].view(n_windows, -1, n_rows // n_windows, n_tokens, n_positions)
             weights.append(by_window.transpose(1, 2).reshape(n_rows, -1, n_tokens, n_positions))
-        return heard.reshape(n_rows, n_tokens, width)
+        return heard.view(n_rows, n_tokens, width)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from tympan.config import Architecture
 from tympan.model.attention import causal_mask
 from tympan.model.blocks import DecoderLayer
-from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
+from tympan.model.cache import CrossAttentionCache, LayerKeysValues, SelfAttentionCache, TextCache
 from tympan.model.trace import Trace
 
 
@@ -20,6 +20,7 @@ class TextDecoder(nn.Module):
     """Token and learned position embeddings, and a stack of decoder layers.
 
     `gradient_checkpointing` computes the layers again in the backward pass instead of keeping what they did.
+    `audio_cache_dtype` is the type of the audio's keys and values, unless it is that of the model.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -35,6 +36,7 @@ class TextDecoder(nn.Module):
             DecoderLayer(architecture, index) for index in range(architecture.decoder_layers)
         )
         self.layer_norm = nn.LayerNorm(width)
+        self.audio_cache_dtype: torch.dtype | None = None
 
     def decode(
         self,
@@ -45,6 +47,7 @@ class TextDecoder(nn.Module):
         embeddings: Tensor | None = None,
         positions: Tensor | None = None,
         padding: Tensor | None = None,
+        mask: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
         """Hidden states [N, T, D] of `tokens` int64 [N, T], which follow those already in `text`.
@@ -52,13 +55,15 @@ class TextDecoder(nn.Module):
         N must be a multiple of the B windows in `audio`; the rows of one window lie together. `text` is
         written to and moved on by T positions; without it there is no past. `embeddings` [N, T, D] may stand
         in for tokens, `positions` int64 [N, T] for the usual ones. `padding` [N, past + T] is zero for
-        tokens that are not to be looked at.
+        tokens that are not to be looked at; `mask` float [N, 1, T, past + T], in its place, is added to the
+        scores as it is.
         """
         trace = trace or Trace()
         n_past = 0 if text is None else text.length
         states = self._embed(tokens, embeddings, positions, n_past)  # [N, T, D]
         n_tokens = states.shape[1]
-        mask = None if padding is None else causal_mask(n_tokens, n_past + n_tokens, states, padding)
+        if padding is not None:
+            mask = causal_mask(n_tokens, n_past + n_tokens, states, padding)
         trace.keep_hidden(states)
         for layer in self.layers:
             if self.training and torch.rand([]) < self.layerdrop:
@@ -76,15 +81,20 @@ class TextDecoder(nn.Module):
         return self.decode(tokens, text, audio)
 
     def listen(self, audio_states: Tensor) -> CrossAttentionCache:
-        """Keys and values of `audio_states` [B, S, D] for every layer."""
+        """Keys and values of `audio_states` [B, S, D] for every layer.
+
+        What is kept in a type of its own, to be quick to read, also lies in the order in which it is read.
+        """
         layers = cast("list[DecoderLayer]", list(self.layers))
-        return CrossAttentionCache(
-            tuple(layer.encoder_attn.project_keys_values(audio_states) for layer in layers)
-        )
+        heard = (layer.encoder_attn.project_keys_values(audio_states) for layer in layers)
+        dtype = self.audio_cache_dtype
+        if dtype is not None:
+            heard = (LayerKeysValues(_laid_out(kv.keys, dtype), _laid_out(kv.values, dtype)) for kv in heard)
+        return CrossAttentionCache(tuple(heard))
 
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty cache for `n_rows` rows of `capacity` positions; by default, all there are."""
-        weight = self.embed_tokens.weight
+        weight = self.layer_norm.weight
         architecture = self.architecture
         n_heads = architecture.decoder_attention_heads
         room = architecture.max_target_positions if capacity is None else capacity
@@ -100,7 +110,7 @@ class TextDecoder(nn.Module):
         if embeddings is None:
             if tokens is None:
                 raise ValueError("the decoder needs tokens or their embeddings, but got neither")
-            embeddings = self.embed_tokens(tokens)
+            embeddings = self.embed_tokens(tokens).to(self.embed_positions.weight.dtype)
         end = n_past + embeddings.shape[1]
         if positions is None:
             if end > self.embed_positions.num_embeddings:
@@ -110,7 +120,7 @@ class TextDecoder(nn.Module):
             states = embeddings + self.embed_positions.weight[n_past:end]
         else:
             states = embeddings + self.embed_positions.weight[positions]
-        return F.dropout(states, p=self.dropout, training=self.training)
+        return F.dropout(states, p=self.dropout) if self.training else states
 
     def _run_layer(
         self,
@@ -141,6 +151,11 @@ class TextDecoder(nn.Module):
                 cross_heads=cross_heads,
             ),
         )
+
+
+def _laid_out(buffer: Tensor, dtype: torch.dtype) -> Tensor:
+    """`buffer` in `dtype`, with nothing between its numbers."""
+    return buffer.to(dtype, memory_format=torch.contiguous_format).contiguous()
 
 
 def _padding_row(architecture: Architecture) -> int | None:

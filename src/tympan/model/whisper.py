@@ -10,12 +10,17 @@ from torch import Tensor, nn
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
-from tympan.model.cache import CrossAttentionCache, SelfAttentionCache
+from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
+from tympan.model.precision import Precision
+from tympan.model.quantized import quantize_decoder
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.trace import Trace
 
 HEAD_NAME = "proj_out.weight"
 TIED_NAME = "model.decoder.embed_tokens.weight"
+
+_ENCODER = "model.encoder."
+_AUDIO_PROJECTIONS = ("encoder_attn.k_proj", "encoder_attn.v_proj")  # they read the encoder's states
 
 
 class EncoderDecoder(nn.Module):
@@ -41,25 +46,34 @@ class Whisper(nn.Module):
         self.model = EncoderDecoder(architecture)
         self.proj_out = nn.Linear(architecture.d_model, architecture.vocab_size, bias=False)
         self.tie_weights()
+        self.precision: Precision | None = None
 
     @classmethod
     def from_state(
-        cls, architecture: Architecture, state: Mapping[str, Tensor], dtype: torch.dtype
+        cls, architecture: Architecture, state: Mapping[str, Tensor], precision: Precision | torch.dtype
     ) -> Whisper:
-        """The model whose parameters are `state`, converted to `dtype`, in evaluation mode.
+        """The model whose parameters are `state`, converted to `precision`, in evaluation mode.
 
         `proj_out.weight` may be missing when it is tied. No parameter is initialised first, and none is held
         twice. Raises CheckpointError that lists names missing or left over and shapes that do not fit.
         """
+        if isinstance(precision, torch.dtype):
+            precision = Precision.uniform(precision)
         with torch.device("meta"):
             model = cls(architecture)
-        tensors = {name: tensor.to(dtype) for name, tensor in state.items()}
+        tensors = {name: tensor.to(_dtype_of(name, precision)) for name, tensor in state.items()}
         if architecture.tie_word_embeddings and TIED_NAME in tensors:
             tensors[HEAD_NAME] = tensors[TIED_NAME]
         _check_fit(model.state_dict(), tensors)
         model.load_state_dict(tensors, strict=True, assign=True)
         model.tie_weights()
-        return model.requires_grad_(False).eval()
+        model.requires_grad_(False).eval()
+        if precision.is_int8:
+            quantize_decoder(model)
+        if precision.audio_cache != precision.decoder:
+            model.model.decoder.audio_cache_dtype = precision.audio_cache
+        model.precision = precision
+        return model
 
     def tie_weights(self) -> None:
         """Let the output projection share the token embedding, where the configuration says so."""
@@ -69,7 +83,7 @@ class Whisper(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.proj_out.weight.device
+        return self.model.encoder.conv1.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,19 +110,20 @@ class Whisper(nn.Module):
     def hidden(
         self,
         tokens: Tensor,
-        text: SelfAttentionCache,
+        text: TextCache,
         audio: CrossAttentionCache,
         *,
         positions: Tensor | None = None,
         padding: Tensor | None = None,
+        mask: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
         """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions.
 
-        `positions`, `padding` and `trace` are those of `TextDecoder.decode`.
+        `positions`, `padding`, `mask` and `trace` are those of `TextDecoder.decode`.
         """
         return self.model.decoder.decode(
-            tokens, text, audio, positions=positions, padding=padding, trace=trace
+            tokens, text, audio, positions=positions, padding=padding, mask=mask, trace=trace
         )
 
     def project(self, hidden: Tensor) -> Tensor:
@@ -121,6 +136,15 @@ class Whisper(nn.Module):
         audio = self.listen(self.encode(features))
         text = self.allocate_cache(tokens.shape[0], tokens.shape[1])
         return self.project(self.hidden(tokens, text, audio))
+
+
+def _dtype_of(name: str, precision: Precision) -> torch.dtype:
+    """The type of the parameter `name`, before any of them becomes int8."""
+    if name.startswith(_ENCODER) or any(part in name for part in _AUDIO_PROJECTIONS):
+        return precision.encoder
+    if name == TIED_NAME and precision.is_int8:
+        return torch.float16  # looked up, not multiplied: checkpoints hold no more
+    return precision.decoder
 
 
 def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:

@@ -25,12 +25,13 @@ class BeamSearch:
         max_finished = max(1, round(beam_size * (patience or 1.0)))
         self._beams = [_Beam(beam_size, end_of_text, max_finished) for _ in range(n_windows)]
 
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
+    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Sequence[int] | None]:
         """The best `n_rows` continuations of each window that do not end; those that end are set aside."""
         n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
-        logprobs, tokens = logits.log_softmax(dim=1).topk(n_candidates, dim=1)  # [N', n_rows + 1]
+        likeliest, tokens = logits.topk(n_candidates, dim=1)  # [N', n_rows + 1]
         sums = torch.tensor([score for beam in self._beams for score in beam.sum_logprobs])
+        logprobs = likeliest - logits.logsumexp(dim=1, keepdim=True)
         scores = (sums.to(logits.device)[:, None] + logprobs).tolist()
         next_tokens, rows = [], []
         for number, (beam, candidates) in enumerate(
@@ -40,9 +41,8 @@ class BeamSearch:
             for _, row, token in beam.take(candidates, written[start : start + n_rows_now]):
                 next_tokens.append(token)
                 rows.append(start + row)
-        device = logits.device
-        sources = None if rows == list(range(len(logits))) else torch.tensor(rows, device=device)
-        return torch.tensor(next_tokens, device=device), sources
+        sources = None if rows == list(range(len(logits))) else rows
+        return torch.tensor(next_tokens, device=logits.device), sources
 
     def finished(self) -> list[bool]:
         """Of each window, whether beam_size × patience hypotheses have ended, or none can go on."""
@@ -56,8 +56,12 @@ class BeamSearch:
         return self._beams[window].hypotheses(written)
 
     def keep(self, windows: Sequence[int]) -> None:
-        """Go on with these windows alone."""
+        """Go on with these windows alone, in this order."""
         self._beams = [self._beams[window] for window in windows]
+
+    def absorb(self, other: BeamSearch) -> None:
+        """Go on with the windows of `other` too, behind those that are there."""
+        self._beams += other._beams
 
 
 @dataclass
@@ -69,6 +73,7 @@ class _Beam:
     max_finished: int
     sum_logprobs: list[float] = field(default_factory=lambda: [0.0])
     finished: list[Hypothesis] = field(default_factory=list)
+    n_written: int = 0
 
     @property
     def is_finished(self) -> bool:
@@ -81,12 +86,14 @@ class _Beam:
             score, row, token = candidate
             if token == self.end_of_text:
                 if len(self.finished) < self.max_finished:
-                    self.finished.append(Hypothesis(tuple(written[row].tolist()), score))
+                    text = written[row].tolist()
+                    self.finished.append(Hypothesis(tuple(text[len(text) - self.n_written :]), score))
                 continue
             kept.append(candidate)
             if len(kept) == self.n_rows:
                 break
         self.sum_logprobs = [score for score, _, _ in kept]
+        self.n_written += 1
         return kept
 
     def hypotheses(self, written: Tensor) -> list[Hypothesis]:

@@ -120,13 +120,21 @@ def timestamp_rules(
         is_timestamp = written >= begin  # [N, T]
         last = is_timestamp[:, -1]
         before_last = is_timestamp[:, -2] if written.shape[1] > 1 else torch.ones_like(last)
-        timestamps.masked_fill_((last & before_last)[:, None], _NEVER)
-        logits[:, :end_of_text].masked_fill_((last & ~before_last)[:, None], _NEVER)
-        first_allowed = _latest_timestamp(written, begin) + (~(last & ~before_last)).long()
-        offsets = torch.arange(timestamps.shape[1], device=logits.device)
-        timestamps.masked_fill_(offsets[None, :] < first_allowed[:, None], _NEVER)
+        is_open = last & ~before_last  # a pair is
+        first_allowed = _latest_timestamp(written, begin) + (~is_open).long()
+        first_allowed.masked_fill_(last & before_last, timestamps.shape[1])
+        timestamps.masked_fill_(
+            torch.arange(timestamps.shape[1], device=logits.device) < first_allowed[:, None], _NEVER
+        )
+        no_text = is_open
         if prefer_likelier:
-            _prefer_timestamps(logits, begin)
+            # Where all timestamps together are likelier than any one text token, allow timestamps only.
+            likeliest_text = logits[:, :end_of_text].amax(dim=1).masked_fill_(is_open, _NEVER)
+            likeliest = likeliest_text.maximum(logits[:, end_of_text:begin].amax(dim=1))
+            no_special = timestamps.logsumexp(dim=1) > likeliest
+            no_text = no_text | no_special
+            _strike_out(logits[:, end_of_text:begin], no_special)
+        _strike_out(logits[:, :end_of_text], no_text)
 
     return rule
 
@@ -138,8 +146,7 @@ def _latest_timestamp(written: Tensor, begin: int) -> Tensor:
     return (written.gather(1, last_place)[:, 0] - begin).clamp(min=-1)  # text lies below `begin`
 
 
-def _prefer_timestamps(logits: Tensor, begin: int) -> None:
-    """Where all timestamps together are likelier than any one text token, allow timestamps only."""
-    together = logits[:, begin:].logsumexp(dim=1)
-    likeliest_text = logits[:, :begin].amax(dim=1)
-    logits[:, :begin].masked_fill_((together > likeliest_text)[:, None], _NEVER)
+def _strike_out(logits: Tensor, rows: Tensor) -> None:
+    """Lower `logits` of `rows`, bool [N], to minus infinity; on a CPU nothing is touched where there are none."""
+    if rows.device.type != "cpu" or bool(rows.any()):
+        logits.masked_fill_(rows[:, None], _NEVER)

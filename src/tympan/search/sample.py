@@ -32,16 +32,19 @@ class Sampler:
         self._sum_logprobs = torch.zeros(n_all, device=device)
         self._is_done = torch.zeros(n_all, dtype=torch.bool, device=device)
 
-    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Tensor | None]:
+    def choose(self, logits: Tensor, written: Tensor) -> tuple[Tensor, Sequence[int] | None]:
         """One token per row; a row that has ended goes on with end-of-text at no cost."""
         sources = None
         if len(logits) < len(self._is_done):  # the first step: one row per window
-            sources = torch.arange(len(logits), device=logits.device).repeat_interleave(self.n_rows)
-            logits = logits[sources]
-        tokens = self._draw(logits)
-        logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=1)
-        self._sum_logprobs += logprobs.masked_fill(self._is_done, 0.0)
-        tokens = tokens.masked_fill(self._is_done, self._end_of_text)
+            sources = [window for window in range(len(logits)) for _ in range(self.n_rows)]
+            logits = logits[torch.tensor(sources, device=logits.device)]
+        likeliest, tokens = logits.max(dim=1)
+        if any(self._temperatures):
+            self._draw(logits, tokens)
+            likeliest = logits.gather(1, tokens[:, None])[:, 0]
+        logprobs = likeliest - logits.logsumexp(dim=1)
+        self._sum_logprobs += logprobs.masked_fill_(self._is_done, 0.0)
+        tokens.masked_fill_(self._is_done, self._end_of_text)
         self._is_done = tokens == self._end_of_text
         return tokens, sources
 
@@ -60,21 +63,27 @@ class Sampler:
         return answers
 
     def keep(self, windows: Sequence[int]) -> None:
-        """Go on with these windows alone."""
+        """Go on with these windows alone, in this order."""
         self._temperatures = [self._temperatures[window] for window in windows]
         self._random = [self._random[window] for window in windows]
-        kept = [self._rows_of(window) for window in windows]
-        self._sum_logprobs = torch.cat([self._sum_logprobs[rows] for rows in kept])
-        self._is_done = torch.cat([self._is_done[rows] for rows in kept])
+        rows = [window * self.n_rows + row for window in windows for row in range(self.n_rows)]
+        index = torch.tensor(rows, dtype=torch.int64, device=self._is_done.device)
+        self._sum_logprobs, self._is_done = self._sum_logprobs[index], self._is_done[index]
+
+    def absorb(self, other: Sampler) -> None:
+        """Go on with the windows of `other` too, behind those that are there."""
+        self._temperatures += other._temperatures
+        self._random += other._random
+        self._sum_logprobs = torch.cat((self._sum_logprobs, other._sum_logprobs))
+        self._is_done = torch.cat((self._is_done, other._is_done))
 
     def _rows_of(self, window: int) -> slice:
         return slice(window * self.n_rows, (window + 1) * self.n_rows)
 
-    def _draw(self, logits: Tensor) -> Tensor:
-        tokens = logits.argmax(dim=1)
+    def _draw(self, logits: Tensor, tokens: Tensor) -> None:
+        """Put tokens drawn at random into `tokens` int64 [N], in the rows of windows that are not greedy."""
         for window, temperature in enumerate(self._temperatures):
             if temperature > 0:
                 rows = self._rows_of(window)
                 probabilities = (logits[rows] / temperature).softmax(dim=1)
                 tokens[rows] = probabilities.multinomial(1, generator=self._random[window])[:, 0]
-        return tokens

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
-from tympan.search.generate import Decoded
+from tympan.search.pool import Decoded
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.windows import Window
 from tympan.units import WINDOW_FRAMES

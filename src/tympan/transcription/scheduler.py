@@ -1,12 +1,13 @@
 """Loops that want windows decoded -> their windows decoded together.
 
-A round takes what every running loop asks for: windows that were not heard yet pass the encoder at once, all
-are decoded side by side, and each loop gets its own answer. A loop whose window failed asks again, for the
-same window, which is not heard again; the others move on. A loop that ends makes room for the next one.
+Windows that are asked for pass the encoder and join those that are being decoded. As soon as one of them is
+done its loop gets the answer, and what it asks next takes the place: the next window, or the same one at
+another temperature, which is not heard again. A loop that ends makes room for the next one.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,24 +56,35 @@ def run_together(
     Tasks are taken from the iterator when there is room for them. A task's last results come with
     `is_done` set.
     """
-    running: list[LoopTask] = []
+    pool = decoder.open_pool(options)
+    running: dict[int, LoopTask] = {}
+    asking: list[int] = []
+    numbers = itertools.count()
     while True:
         while len(running) < options.batch_size and (task := next(tasks, None)) is not None:
             results = task.advance()
             if not task.is_done:
-                running.append(task)
+                asking.append(number := next(numbers))
+                running[number] = task
             yield task, results
         if not running:
             return
-        _hear(decoder, running)
-        _answer_about_languages(decoder, running, options)
-        heard = [task.heard for task in running if task.heard]
-        asks = [task.ask for task in running if isinstance(task.ask, Ask)]
-        for task, attempt in zip(list(running), decoder.decode(heard, asks, options), strict=True):
+        _hear(decoder, [running[number] for number in asking])
+        _answer_about_languages(decoder, [running[number] for number in asking], options)
+        for number in asking:
+            task = running[number]
+            assert isinstance(task.ask, Ask)
+            assert task.heard is not None
+            pool.submit(number, task.heard, task.ask)
+        asking = []
+        for number, attempt in pool.advance():
+            task = running[number]
             results = task.advance(attempt)
             if task.is_done:
-                running.remove(task)
+                del running[number]
                 task.heard = None
+            else:
+                asking.append(number)
             yield task, results
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -14,9 +14,9 @@ from tympan.audio.recording import Recording
 from tympan.model.cache import CrossAttentionCache
 from tympan.model.whisper import Whisper
 from tympan.results import Word
-from tympan.search.generate import WindowTask, decode_windows
 from tympan.search.hotwords import spell_hotwords
 from tympan.search.language import among, detect_languages
+from tympan.search.pool import DecodingPool, WindowTask
 from tympan.search.prompt import build_prompt
 from tympan.search.vocabulary import Vocabulary
 from tympan.text.tokenizer import Tokenizer
@@ -71,10 +71,15 @@ class WindowDecoder:
 
     @torch.inference_mode()
     def hear(self, windows: Sequence[tuple[Recording, Window]]) -> list[HeardWindow]:
-        """Pass `windows` of recordings through the encoder, all at once."""
-        features = [recording.window(window.start_frame, window.n_frames) for recording, window in windows]
-        batch = self._model.listen(self._model.encode(torch.stack(features)))
-        return [HeardWindow(window, batch, place) for place, (_, window) in enumerate(windows)]
+        """Pass `windows` of recordings through the encoder."""
+        heard = []
+        n_at_once = len(windows) if self._model.device.type != "cpu" else 1  # a CPU gains nothing by more
+        for start in range(0, len(windows), n_at_once):
+            some = windows[start : start + n_at_once]
+            features = [recording.window(window.start_frame, window.n_frames) for recording, window in some]
+            batch = self._model.listen(self._model.encode(torch.stack(features)))
+            heard += [HeardWindow(window, batch, place) for place, (_, window) in enumerate(some)]
+        return heard
 
     def languages(self, heard: HeardWindow) -> dict[str, float]:
         """The probability of each language in a window, likeliest first."""
@@ -94,23 +99,11 @@ class WindowDecoder:
             found.append(among(detect_languages(self._model, audio, self._vocabulary)[0], allowed))
         return LanguagesHeard(tuple(found))
 
-    def decode(
-        self, heard: Sequence[HeardWindow], asks: Sequence[Ask], options: TranscribeOptions
-    ) -> list[Attempt]:
-        """What is said in each window, as its `Ask` wants it decoded."""
-        audio = _joined(heard)
-        tasks = [self._task(ask, options) for ask in asks]
+    def open_pool(self, options: TranscribeOptions) -> WindowPool:
+        """A pool in which windows are decoded side by side, as `options` say."""
         boosted = spell_hotwords(options.hotwords, self._tokenizer.encode)
-        found = decode_windows(self._model, audio, tasks, self._vocabulary, options, boosted=boosted)
-        return [
-            Attempt.of(
-                decoded,
-                self._tokenizer.decode_text(decoded.hypothesis.tokens),
-                ask.temperature,
-                ask.language,
-            )
-            for ask, decoded in zip(asks, found, strict=True)
-        ]
+        pool = DecodingPool(self._model, self._vocabulary, options, boosted=boosted)
+        return WindowPool(pool, self._tokenizer, lambda ask: self._task(ask, options))
 
     def time_words(
         self,
@@ -178,16 +171,30 @@ class WindowDecoder:
         return WindowTask(prompt, ask.temperature, _attempt_seed(options.seed, ask))
 
 
-def _joined(heard: Sequence[HeardWindow]) -> CrossAttentionCache:
-    """The audio of all windows; nothing is copied where they are just the windows heard together."""
-    batch = heard[0].batch
-    if all(one.batch is batch for one in heard) and [one.place for one in heard] == list(
-        range(batch.n_windows)
-    ):
-        return batch
-    if len(heard) == 1:
-        return heard[0].audio
-    return CrossAttentionCache.join([one.audio for one in heard])
+class WindowPool:
+    """Windows that are being decoded, each under a number by which its answer is known."""
+
+    def __init__(
+        self, pool: DecodingPool, tokenizer: Tokenizer, make_task: Callable[[Ask], WindowTask]
+    ) -> None:
+        self._pool = pool
+        self._tokenizer = tokenizer
+        self._make_task = make_task
+        self._asks: dict[int, Ask] = {}
+
+    def submit(self, number: int, heard: HeardWindow, ask: Ask) -> None:
+        """Let what is said in `heard` be written down as `ask` wants it."""
+        self._asks[number] = ask
+        self._pool.submit([number], heard.audio, [self._make_task(ask)])
+
+    def advance(self) -> list[tuple[int, Attempt]]:
+        """One step for all; the numbers of those that are done with it, and what is said in them."""
+        answers = []
+        for number, decoded in self._pool.advance():
+            ask = self._asks.pop(number)
+            text = self._tokenizer.decode_text(decoded.hypothesis.tokens)
+            answers.append((number, Attempt.of(decoded, text, ask.temperature, ask.language)))
+        return answers
 
 
 def _snapped(

@@ -1,0 +1,67 @@
+"""What the processor can do for us, as PyTorch and the libraries in it are allowed to use it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+_AVX2 = "AVX2"
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """Features that decide on how numbers are kept.
+
+    capability: ATen's name of the widest vectors it uses, such as "AVX512" or "AVX2".
+    has_bfloat16: whether bfloat16 matrices are multiplied by AMX or AVX512-BF16.
+    has_amx: whether by AMX.
+    has_vnni: whether int8 products are summed in 32 bits at once, without a detour over 16 that overflow.
+    int8_engine: PyTorch's engine for int8 linear layers; None where none is known to pay.
+    """
+
+    capability: str
+    has_bfloat16: bool
+    has_amx: bool
+    has_vnni: bool
+    int8_engine: str | None
+
+
+@cache
+def this_cpu() -> Cpu:
+    """The features of this processor, less what the environment forbids.
+
+    ATEN_CPU_CAPABILITY and ONEDNN_MAX_CPU_ISA limit PyTorch's kernels. FBGEMM and MKL, which are inside
+    PyTorch and have variables of their own, are held to the same; that works until they are first used.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    is_wide = is_x86 and capability.startswith("AVX512")
+    if is_x86 and not is_wide:
+        os.environ.setdefault("FBGEMM_ENABLE_INSTRUCTIONS", _AVX2)
+        os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", _AVX2)
+    engines = torch.backends.quantized.supported_engines
+    has_int8 = is_x86 and "fbgemm" in engines and capability.startswith(("AVX2", "AVX512"))
+    return Cpu(
+        capability=capability,
+        has_bfloat16=is_wide and _supports("_is_avx512_bf16_supported") and _onednn_has_bfloat16(),
+        has_amx=is_wide and _supports("_is_amx_tile_supported") and _onednn_has_bfloat16(),
+        has_vnni=is_wide and _supports("_is_vnni_supported"),
+        int8_engine="fbgemm" if has_int8 else None,
+    )
+
+
+def _supports(name: str) -> bool:
+    """The answer of one of `torch.cpu`'s questions, which PyTorch's versions do not all have."""
+    ask = getattr(torch.cpu, name, None)
+    return bool(ask()) if ask is not None else False
+
+
+def _onednn_has_bfloat16() -> bool:
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # built without oneDNN
+        return False

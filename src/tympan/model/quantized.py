@@ -1,0 +1,187 @@
+"""Linear layers in int8: a quarter of float32's bytes to read, which is what a step of the decoder waits for.
+
+Weights are rounded once, symmetrically, with a scale for each output. Activations are rounded at every call,
+with one scale and offset for all of them (PyTorch's dynamic quantisation, by FBGEMM's kernels), except where
+few of them are a hundred times the rest: behind the activation function they stay bfloat16.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tympan.errors import OptionError
+from tympan.model.cpu import this_cpu
+
+_LARGEST = 127
+_DEVIATIONS = 4.0  # normalised states are seldom further from their mean
+_engine_lock = threading.Lock()
+
+
+class _Int8Module(nn.Module):
+    """One linear layer, or several that read the same states, in int8.
+
+    In a state dict the layers have the names and shapes they had as `nn.Linear`, so that the model can be
+    saved and loaded as before. Not for training.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Linear], tied_weight: Tensor | None = None) -> None:
+        super().__init__()
+        self.in_features = next(iter(layers.values())).in_features
+        self._names = tuple(layers)
+        self._sizes = [layer.out_features for layer in layers.values()]
+        self._has_bias = [layer.bias is not None for layer in layers.values()]
+        self._tied_weight = tied_weight
+
+    def extra_repr(self) -> str:
+        """What `print(model)` says of it."""
+        return f"{self.in_features} -> {' + '.join(map(str, self._sizes))}, {', '.join(self._names)}"
+
+    def _float_parameters(self) -> tuple[Tensor, Tensor]:
+        """Weights [out, in] and biases [out] of all layers, float32."""
+        raise NotImplementedError
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        owner = prefix[: prefix[:-1].rfind(".") + 1]
+        weight, bias = self._float_parameters()
+        weights, biases = torch.split(weight, self._sizes), torch.split(bias, self._sizes)
+        for index, name in enumerate(self._names):
+            own = weights[index] if self._tied_weight is None else self._tied_weight.detach()
+            destination[f"{owner}{name}.weight"] = own
+            if self._has_bias[index]:
+                destination[f"{owner}{name}.bias"] = biases[index]
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:  # noqa: ANN401  (PyTorch's own hook)
+        error_messages: list[str] = arguments[-1]
+        error_messages.append(
+            f"{', '.join(self._names)}: int8 weights are made when a model is loaded, and cannot be replaced"
+        )
+
+
+class Int8Linear(_Int8Module):
+    """Weights and activations in int8."""
+
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Linear],
+        *,
+        norm: nn.LayerNorm | None = None,
+        tied_weight: Tensor | None = None,
+    ) -> None:
+        """`layers` by name: their outputs follow each other.
+
+        `norm` makes the states that they read. `tied_weight` is what the only layer shares with an embedding.
+        """
+        super().__init__(layers, tied_weight)
+        weights = [layer.weight.detach() for layer in layers.values()]
+        weight = (weights[0] if len(weights) == 1 else torch.cat(weights)).float()
+        self._reduction: Tensor | None = None
+        if norm is not None:
+            enlargement = _evened_out(norm, weight)
+            weight = weight * enlargement
+            self._reduction = enlargement.reciprocal()
+        self._pack(weight, torch.cat([_bias(layer) for layer in layers.values()]))
+        # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
+        self._is_seven_bit = not this_cpu().has_vnni
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Float32 [..., in] -> float32 [..., out]."""
+        if self._reduction is not None:
+            states = states * self._reduction
+        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self._packed, self._is_seven_bit)
+        return projected
+
+    def _pack(self, weight: Tensor, bias: Tensor) -> None:
+        scales = _scales(weight)
+        offsets = torch.zeros_like(scales, dtype=torch.int64)
+        rounded = torch.quantize_per_channel(weight, scales, offsets, 0, torch.qint8)
+        engine = this_cpu().int8_engine
+        assert engine is not None
+        with _engine_lock:  # the engine is a setting of the process, and given back at once
+            before = torch.backends.quantized.engine
+            torch.backends.quantized.engine = engine
+            try:
+                self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
+            finally:
+                torch.backends.quantized.engine = before
+
+    def _float_parameters(self) -> tuple[Tensor, Tensor]:
+        weight, bias = torch.ops.quantized.linear_unpack(self._packed)
+        weight = weight.dequantize()
+        return weight if self._reduction is None else weight * self._reduction, bias.detach()
+
+
+class Int8WeightLinear(_Int8Module):
+    """Weights in int8, activations in bfloat16."""
+
+    def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
+        """`layers` is one layer by its name."""
+        super().__init__(layers)
+        (layer,) = layers.values()
+        weight = layer.weight.detach().float()
+        scales = _scales(weight)
+        self._weight = (weight / scales[:, None]).round_().to(torch.int8)
+        self._scales = scales.bfloat16()
+        self._bias = _bias(layer)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Float32 [..., in] -> float32 [..., out]."""
+        rows = states.reshape(-1, self.in_features).bfloat16()
+        projected: Tensor = torch.ops.aten._weight_int8pack_mm(rows, self._weight, self._scales)
+        return (projected + self._bias).view(*states.shape[:-1], -1)
+
+    def _float_parameters(self) -> tuple[Tensor, Tensor]:
+        return self._weight.float() * self._scales.float()[:, None], self._bias
+
+
+def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')
+    """Put int8 layers in the place of the decoder's linear ones, in `model`, a whole Whisper on the CPU.
+
+    The audio's keys and values, which are computed once per window, stay as they are. Raises OptionError
+    where PyTorch has no int8 kernels for this processor.
+    """
+    if this_cpu().int8_engine is None:
+        raise OptionError("int8 needs an x86 processor with AVX2, which PyTorch does not find here")
+    decoder = model.model.decoder
+    for layer in decoder.layers:
+        own, cross = layer.self_attn, layer.encoder_attn
+        projections = {name: getattr(own, name) for name in ("q_proj", "k_proj", "v_proj")}
+        own.fuse_projections(Int8Linear(projections, norm=layer.self_attn_layer_norm))
+        own.out_proj = Int8Linear({"out_proj": own.out_proj})
+        cross.q_proj = Int8Linear({"q_proj": cross.q_proj}, norm=layer.encoder_attn_layer_norm)
+        cross.out_proj = Int8Linear({"out_proj": cross.out_proj})
+        layer.fc1 = Int8Linear({"fc1": layer.fc1}, norm=layer.final_layer_norm)
+        layer.fc2 = Int8WeightLinear({"fc2": layer.fc2})
+    is_tied = model.proj_out.weight is decoder.embed_tokens.weight
+    model.proj_out = Int8Linear(
+        {"proj_out": model.proj_out},
+        norm=decoder.layer_norm,
+        tied_weight=decoder.embed_tokens.weight if is_tied else None,
+    )
+
+
+def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
+    """By what to divide each of the states that `norm` makes, and multiply the inputs of `weight` [out, in].
+
+    States of one size, like weights of one size, lose least by rounding: the factors share the difference
+    between the two (SmoothQuant, Xiao et al. 2022, with an exponent of 1/2). How large a state gets is taken
+    from the scale and shift it has.
+    """
+    sizes = norm.weight.detach().float().abs() * _DEVIATIONS + norm.bias.detach().float().abs()
+    factors = (sizes / weight.abs().amax(dim=0)).clamp_(min=torch.finfo(torch.float32).tiny).sqrt_()
+    factors = torch.where(factors.isfinite() & (factors > 0), factors, 1.0)
+    return factors / factors.mean()
+
+
+def _scales(weight: Tensor) -> Tensor:
+    """What a step of each output's weights stands for, float32 [out]."""
+    return weight.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
+
+
+def _bias(layer: nn.Linear) -> Tensor:
+    bias: Tensor | None = layer.bias
+    return torch.zeros(layer.out_features) if bias is None else bias.detach().float()

@@ -1,0 +1,211 @@
+"""What the decoder remembers of rows that come and go while others are being written.
+
+All rows end in the same column, where the next token goes; each begins in a column of its own, and what lies
+before that is not looked at. So a step writes one slice for all rows, however long each is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tympan.model.cache import CrossAttentionCache, LayerKeysValues, SelfAttentionCache
+
+_SPARE_COLUMNS = 64
+"""Room beyond the longest row: so many steps lie between two moves of everything to the left."""
+
+
+class RowCache:
+    """Keys and values of text, [rows, H, columns, K] per layer, in buffers that are kept; a `TextCache`.
+
+    `length` columns are filled. `n_rows` rows are there, of which row i begins in column `starts[i]`.
+    """
+
+    def __init__(self, n_layers: int, n_positions: int) -> None:
+        self.length = 0
+        self.starts: list[int] = []
+        self._n_layers = n_layers
+        self._capacity = n_positions + _SPARE_COLUMNS
+        self._layers: list[LayerKeysValues] = []
+        self._is_hidden: Tensor | None = None
+        self._positions: Tensor | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """N: rows that are there."""
+        return len(self.starts)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """What to add to the scores of the next step, float [N, 1, 1, length + 1]; None: nothing."""
+        return None if self._is_hidden is None else self._is_hidden[:, :, :, : self.length + 1]
+
+    @property
+    def positions(self) -> Tensor | None:
+        """The place of each row's next token in its own text, int64 [N, 1]; None: `length` for all."""
+        return None if self._positions is None else self.length - self._positions
+
+    def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
+        """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; all of it, as views."""
+        start, end, n_rows = self.length, self.length + keys.shape[2], len(self.starts)
+        stored = self._layers[layer]
+        stored.keys[:n_rows, :, start:end] = keys
+        stored.values[:n_rows, :, start:end] = values
+        return LayerKeysValues(stored.keys[:n_rows, :, :end], stored.values[:n_rows, :, :end])
+
+    def advance(self, n_positions: int) -> None:
+        """Count `n_positions` more columns as filled, and see that the next one has room."""
+        self.length += n_positions
+        if self.length >= self._capacity:
+            self._move_left(min(self.starts))
+
+    def append(self, read: SelfAttentionCache, lengths: Sequence[int], sources: Tensor) -> None:
+        """Rows more: row i is row `sources[i]` (int64) of `read`, whose last `lengths[i]` positions are text."""
+        if not self.starts:
+            self.length = 0
+        if read.length > self.length:
+            self._move_right(read.length - self.length, like=read)
+        n_before, n_after = len(self.starts), len(self.starts) + len(lengths)
+        self._make_room(n_after, like=read)
+        columns = slice(self.length - read.length, self.length)
+        for own, other in zip(self._layers, read.layers, strict=True):
+            own.keys[n_before:n_after, :, columns] = other.keys[sources, :, : read.length]
+            own.values[n_before:n_after, :, columns] = other.values[sources, :, : read.length]
+        self.starts += [self.length - length for length in lengths]
+        self._note_starts()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with `rows` alone, in this order; a row comes no later than it was, or takes a free place."""
+        for place, row in enumerate(rows):
+            if place != row:
+                for kv in self._layers:
+                    kv.keys[place, :, : self.length] = kv.keys[row, :, : self.length]
+                    kv.values[place, :, : self.length] = kv.values[row, :, : self.length]
+        self.starts = [self.starts[row] for row in rows]
+        self._note_starts()
+
+    def select(self, rows: Sequence[int], first_column: int) -> None:
+        """Let row i be what row `rows[i]` is now; before `first_column` the two are equal already."""
+        changed = [place for place, row in enumerate(rows) if place != row]
+        if not changed:
+            return
+        device = self._layers[0].keys.device
+        places = torch.tensor(changed, device=device)
+        sources = torch.tensor([rows[place] for place in changed], device=device)
+        columns = slice(first_column, self.length)
+        for kv in self._layers:
+            for buffer in (kv.keys, kv.values):
+                part = buffer[:, :, columns]
+                part.index_copy_(0, places, part.index_select(0, sources))
+
+    def _make_room(self, n_rows: int, like: SelfAttentionCache) -> None:
+        n_held = self._layers[0].keys.shape[0] if self._layers else 0
+        if n_rows <= n_held:
+            return
+        grown = []
+        for layer in range(self._n_layers):
+            model = like.layers[layer].keys
+            shape = (n_rows, model.shape[1], self._capacity, model.shape[3])
+            fresh = LayerKeysValues(model.new_empty(shape), model.new_empty(shape))
+            if self._layers:
+                n_own = len(self.starts)
+                fresh.keys[:n_own, :, : self.length] = self._layers[layer].keys[:n_own, :, : self.length]
+                fresh.values[:n_own, :, : self.length] = self._layers[layer].values[:n_own, :, : self.length]
+            fresh.keys[len(self.starts) :, :, : self._capacity] = 0  # hidden columns still must be numbers
+            fresh.values[len(self.starts) :, :, : self._capacity] = 0
+            grown.append(fresh)
+        self._layers = grown
+
+    def _move_left(self, n_columns: int) -> None:
+        for kv in self._layers:
+            for buffer in (kv.keys, kv.values):
+                buffer[:, :, : self.length - n_columns] = buffer[:, :, n_columns : self.length].clone()
+        self.length -= n_columns
+        self.starts = [start - n_columns for start in self.starts]
+        self._note_starts()
+
+    def _move_right(self, n_columns: int, like: SelfAttentionCache) -> None:
+        if self.starts:
+            for kv in self._layers:
+                for buffer in (kv.keys, kv.values):
+                    buffer[:, :, n_columns : self.length + n_columns] = buffer[:, :, : self.length].clone()
+        self.length += n_columns
+        self.starts = [start + n_columns for start in self.starts]
+
+    def _note_starts(self) -> None:
+        """Make what tells the rows' beginnings to the decoder."""
+        if not any(self.starts):
+            self._is_hidden = self._positions = None
+            return
+        buffer = self._layers[0].keys
+        starts = torch.tensor(self.starts, device=buffer.device)
+        columns = torch.arange(self._capacity + 1, device=buffer.device)
+        is_hidden = (columns < starts[:, None])[:, None, None]  # [N, 1, 1, C]
+        self._is_hidden = torch.zeros(is_hidden.shape, dtype=buffer.dtype, device=buffer.device)
+        self._is_hidden.masked_fill_(is_hidden, -math.inf)
+        self._positions = starts[:, None]
+
+
+class AudioRows:
+    """The audio of windows that come and go, in buffers [windows, H, S, K] per layer that are kept.
+
+    A cache that is appended to nothing is used as it is, and not written to.
+    """
+
+    def __init__(self) -> None:
+        self._cache: CrossAttentionCache | None = None
+        self._is_own = False
+        self._n_windows = 0
+
+    @property
+    def cache(self) -> CrossAttentionCache:
+        """The windows that are there, as views."""
+        assert self._cache is not None
+        if self._cache.n_windows == self._n_windows:
+            return self._cache
+        return CrossAttentionCache(
+            tuple(
+                LayerKeysValues(kv.keys[: self._n_windows], kv.values[: self._n_windows])
+                for kv in self._cache.layers
+            )
+        )
+
+    def append(self, cache: CrossAttentionCache) -> None:
+        """The windows of `cache` more, behind those that are there."""
+        n_before, n_after = self._n_windows, self._n_windows + cache.n_windows
+        if not n_before:
+            self._cache, self._is_own = cache, False
+        else:
+            own = self._own(n_after)
+            for mine, other in zip(own.layers, cache.layers, strict=True):
+                mine.keys[n_before:n_after] = other.keys
+                mine.values[n_before:n_after] = other.values
+        self._n_windows = n_after
+
+    def keep(self, windows: Sequence[int]) -> None:
+        """Go on with `windows` alone, in this order; a window comes no later than it was, or takes a free place."""
+        if any(place != window for place, window in enumerate(windows)):
+            own = self._own(self._n_windows)
+            for place, window in enumerate(windows):
+                if place != window:
+                    for kv in own.layers:
+                        kv.keys[place] = kv.keys[window]
+                        kv.values[place] = kv.values[window]
+        self._n_windows = len(windows)
+
+    def _own(self, n_windows: int) -> CrossAttentionCache:
+        """Buffers of our own, with room for `n_windows`, that hold what is there."""
+        assert self._cache is not None
+        if not self._is_own or self._cache.n_windows < n_windows:
+            grown = []
+            for kv in self._cache.layers:
+                shape = (n_windows, *kv.keys.shape[1:])
+                fresh = LayerKeysValues(kv.keys.new_empty(shape), kv.values.new_empty(shape))
+                fresh.keys[: self._n_windows] = kv.keys[: self._n_windows]
+                fresh.values[: self._n_windows] = kv.values[: self._n_windows]
+                grown.append(fresh)
+            self._cache, self._is_own = CrossAttentionCache(tuple(grown)), True
+        return self._cache
