@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -166,7 +166,18 @@ def run_in_turn(
                 time.sleep(PAUSE_S)
                 worker.run(request)
                 progress(f"run {n_done + 1} of {n_runs}: {entry.label} {worker.measured.seconds[-1]:.2f} s")
-        return [worker.measured for worker in workers]
+        measured = [worker.measured for worker in workers]
+    keep(contestants, request, measured)
+    return measured
+
+
+def keep(contestants: Sequence[Contestant], request: Request, measured: Sequence[Measured]) -> None:
+    """Append what was measured to `measurements.jsonl`, texts and every second, for whoever wants to look."""
+    sounds = [Path(sound).name for sound in request.sounds]
+    with (OUTPUT / "measurements.jsonl").open("a", encoding="utf-8") as file:
+        for entry, found in zip(contestants, measured, strict=True):
+            record = {**asdict(entry), "sounds": sounds, **asdict(found)}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 
 def samples_file(audio: Path) -> str:
