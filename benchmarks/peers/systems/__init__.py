@@ -35,21 +35,20 @@ Load = Callable[[str, int, Options], Transcribe]
 
 @dataclass(frozen=True)
 class System:
-    """A system: its module here, its options unless others are given, and the package that has its version.
+    """A system: its module here, and the package that it is known by.
 
-    `arithmetic` says what it computes with, as far as the options settle it; `keeps_files` whether it reads
-    sound files by itself.
+    `arithmetic` says in tables what it computes with; `options` are its own unless others are given.
     """
 
     module: str
     package: str
-    arithmetic: str
+    arithmetic: str = ""
     can_batch: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 SYSTEMS = {
-    "tympan": System("tympan", "tympan", "as it chooses", can_batch=True),
+    "tympan": System("tympan", "tympan", can_batch=True),
     "faster-whisper": System(
         "faster_whisper", "faster-whisper", "int8", can_batch=True, options={"compute_type": "int8"}
     ),

@@ -1,4 +1,4 @@
-"""The Whisper pipeline of openvino-genai on the CPU, with timestamps: so it takes recordings of any length."""
+"""The Whisper pipeline of openvino-genai on the CPU, with timestamps, and so for recordings of any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""This library. `device`, `dtype` and `quantize` are options of its `load_model`, the rest of `transcribe`."""
+"""This library. `device`, `dtype` and `quantize` are for its `load_model`, other options for `transcribe`."""
 
 from __future__ import annotations
 
