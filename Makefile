@@ -3,7 +3,8 @@
 #   make demo     install into .venv, transcribe samples/austen.flac with tiny.en, print it
 #   make test     install what the tests need, run them
 #   make check    ruff format, ruff lint, mypy strict
-#   make bench    speed, word times and parity beside the peers on ../shared/speech (hours, mostly theirs)
+#   make bench    speed, word times and parity beside the peers on ../shared/speech (hours, mostly theirs);
+#                 seconds and memory go to benchmarks/RESULTS.md
 #   make clean    remove .venv and caches
 
 PYTHON ?= python3
@@ -25,7 +26,12 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(PIP) --editable '.[bench]'
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed.py --record
+	$(BIN)/python benchmarks/speed.py --record --isa avx2 \
+		--systems tympan faster-whisper faster-whisper-float32 openai transformers pywhispercpp
+	$(BIN)/python benchmarks/short_clips.py --record
+	$(BIN)/python benchmarks/lengths.py --record
+	$(BIN)/python benchmarks/busy.py --record
 	$(BIN)/python benchmarks/word_times.py --output-dir out/word_times
 	$(BIN)/python benchmarks/parity.py --output-dir out/parity
 

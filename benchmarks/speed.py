@@ -1,71 +1,112 @@
-"""How long do we and openai-whisper take over the same recording, with the same weights, in the same minutes?
+"""How long do the systems take over a long recording?
 
-    python benchmarks/speed.py [--model base] [--audio FILE] [--runs 3] [--threads 2]
+    python benchmarks/speed.py --record
+    python benchmarks/speed.py --systems tympan faster-whisper --modes greedy --runs 5
+    python benchmarks/speed.py --systems tympan 'tympan:{"dtype": "float32"}' faster-whisper --isa avx2
 
-Runs alternate, after one to warm up. Prints the median and the range of each in seconds, and the ratio of the
-medians. float32, temperature 0, the language given, on the CPU.
+All with the same weights, each in a process of its own, in turn. Modes: "greedy" and "beam" (5) one window
+after the other, "batched" greedy with 8 windows together, for the systems that have such a thing. The
+language is given; temperature 0 without fallback, no previous text as prompt, no word times; everything else
+is as each system has it by default. `--isa avx2` holds PyTorch and CTranslate2 to what most processors have.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
-import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
 
-from parity import ROOT, SEARCHES, systems
+from arguments import LONG_RECORDING, limited_to, packages, speed_parser, title
+from peers.process import Contestant, Measured, Request, request_for, run_in_turn, save_samples
+from peers.systems import SYSTEMS
+from references import References, percent
+from report import chosen, median_and_range, publish, table
 from tympan.audio.decode import read_waveform
+from tympan.units import SAMPLING_RATE
 
-DEFAULT_AUDIO = ROOT.parent / "shared" / "speech" / "longform" / "dev_en_mfa_michaelandsick.wav"
+QUESTION = "How long do the systems take over a long recording?"
+MODES = {
+    "greedy": {"beam_size": 1, "batch_size": 1},
+    "beam": {"beam_size": 5, "batch_size": 1},
+    "batched": {"beam_size": 1, "batch_size": 8},
+}
+DEFAULT_SYSTEMS = tuple(SYSTEMS)
+TITLES = ["mode", "system", "median, s", "range, s", "× real time", "tympan ÷ it", "WER, %", "peak, MB"]
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """How long `work` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def main() -> None:
+    arguments = parse()
+    contestants = limited_to(arguments.isa, arguments.systems)
+    duration_s = len(read_waveform(arguments.audio)) / SAMPLING_RATE
+    references = References.read(arguments.speech)
+    rows: list[list[str]] = []
+    settled: dict[str, dict[str, object]] = {}
+    for mode in arguments.modes:
+        measured = measure(arguments, mode, contestants)
+        rows += mode_rows(mode, measured, arguments.audio, duration_s, references)
+        settled |= {c.label: m.settled for c, m in measured}
+    body = [
+        f"{arguments.model}, {duration_s:.0f} s of {arguments.audio.name}, {arguments.threads} threads; "
+        f"{arguments.runs} runs of each in turn, after one to warm up.",
+        table(TITLES, rows, n_names=2),
+        *chosen(settled),
+    ]
+    publish(title(QUESTION, arguments), "\n\n".join(body), packages(contestants), record=arguments.record)
 
 
-def main() -> int:
-    """Measure, and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--model", default="base")
-    parser.add_argument("--audio", type=Path, default=DEFAULT_AUDIO)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+def parse() -> argparse.Namespace:
+    parser = speed_parser(__doc__, DEFAULT_SYSTEMS)
+    parser.add_argument("--modes", nargs="+", choices=list(MODES), default=list(MODES))
+    parser.add_argument("--audio", type=Path, default=LONG_RECORDING)
     parser.add_argument("--language", default="en")
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(arguments.threads)
-    samples = read_waveform(arguments.audio)
-    implementations = systems(arguments.model)
-    print(f"{arguments.model}, {len(samples) / 16_000:.0f} s of sound, {arguments.threads} threads")
-    print("| search | openai, s | tympan, s | openai ÷ tympan |")
-    print("|---|---|---|--:|")
-    for search, beam_size in SEARCHES.items():
-        options = {"temperature": 0.0, "beam_size": beam_size, "language": arguments.language}
-        times: dict[str, list[float]] = {name: [] for name in implementations}
-        for run in range(arguments.runs + 1):
-            for name, transcribe in implementations.items():
-                taken = seconds(lambda t=transcribe, o=options: t(samples, o))  # type: ignore[misc]
-                if run:
-                    times[name].append(taken)
-        cells = [
-            f"{statistics.median(taken):.1f} ({min(taken):.1f} to {max(taken):.1f})"
-            for taken in times.values()
+    parser.add_argument("--warm-up-seconds", type=float, default=60.0, help="how much is heard to warm up")
+    return parser.parse_args()
+
+
+def measure(
+    arguments: argparse.Namespace, mode: str, contestants: Sequence[Contestant]
+) -> list[tuple[Contestant, Measured]]:
+    """What each system did that has this mode; a new process for each mode, for its own peak memory."""
+    entrants = [
+        c.with_options(**MODES[mode]) for c in contestants if mode != "batched" or SYSTEMS[c.system].can_batch
+    ]
+    request = request_for([(arguments.audio, arguments.language)])
+    opening = np.load(request.sounds[0])[: int(arguments.warm_up_seconds * SAMPLING_RATE)]
+    warm_up = Request((save_samples(f"{arguments.audio.stem}.opening", opening),), request.languages)
+    measured = run_in_turn(
+        entrants,
+        request,
+        warm_up=warm_up,
+        model_name=arguments.model,
+        n_threads=arguments.threads,
+        n_runs=arguments.runs,
+    )
+    return list(zip(entrants, measured, strict=True))
+
+
+def mode_rows(
+    mode: str,
+    measured: Sequence[tuple[Contestant, Measured]],
+    audio: Path,
+    duration_s: float,
+    references: References,
+) -> Iterator[list[str]]:
+    ours = [statistics.median(m.seconds) for c, m in measured if c.system == "tympan"]
+    for entry, found in measured:
+        median_s = statistics.median(found.seconds)
+        yield [
+            mode,
+            entry.label,
+            *median_and_range(found.seconds),
+            f"{duration_s / median_s:.1f}",
+            f"{ours[0] / median_s:.2f}" if ours else "–",
+            percent(references.error_rate(audio, text) for text in found.texts),
+            f"{found.peak_mb:.0f}",
         ]
-        ratio = statistics.median(times["openai"]) / statistics.median(times["tympan"])
-        print(f"| {search} | {' | '.join(cells)} | {ratio:.2f} |")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
