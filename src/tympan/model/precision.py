@@ -47,8 +47,8 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     """What `dtype` and `quantize` mean on `device`.
 
     `dtype` is "auto", "float32", "float16" or "bfloat16"; `quantize` "auto", "int8" or None. "auto" for
-    both, on a CPU: a bfloat16 encoder where AMX or AVX512-BF16 multiply bfloat16 matrices, and an int8 decoder
-    on x86; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything gets, unless
+    both: on a CPU a bfloat16 encoder, where AMX or AVX512-BF16 multiply bfloat16 matrices, and on x86 an
+    int8 decoder; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything gets, unless
     `quantize` is "int8". Raises OptionError for other names, and for int8 where there are no kernels for it.
     """
     if dtype != "auto" and dtype not in DTYPES:

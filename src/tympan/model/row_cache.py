@@ -63,7 +63,7 @@ class RowCache:
             self._move_left(min(self.starts))
 
     def append(self, read: SelfAttentionCache, lengths: Sequence[int], sources: Tensor) -> None:
-        """Rows more: row i is row `sources[i]` (int64) of `read`, whose last `lengths[i]` positions are text."""
+        """More rows: the i-th is row `sources[i]` (int64) of `read`; its last `lengths[i]` positions are text."""
         if not self.starts:
             self.length = 0
         if read.length > self.length:
@@ -78,7 +78,7 @@ class RowCache:
         self._note_starts()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with `rows` alone, in this order; a row comes no later than it was, or takes a free place."""
+        """Go on with `rows` alone, in this order; none comes later than it was, or takes another's place."""
         for place, row in enumerate(rows):
             if place != row:
                 for kv in self._layers:
@@ -186,7 +186,7 @@ class AudioRows:
         self._n_windows = n_after
 
     def keep(self, windows: Sequence[int]) -> None:
-        """Go on with `windows` alone, in this order; a window comes no later than it was, or takes a free place."""
+        """Go on with `windows` alone, in this order; none comes later than it was, or takes another's place."""
         if any(place != window for place, window in enumerate(windows)):
             own = self._own(self._n_windows)
             for place, window in enumerate(windows):

@@ -91,7 +91,7 @@ class _Window:
 
 
 class DecodingPool:
-    """Decodes windows with one model and one set of options; each has a number by which its answer is known."""
+    """Decodes windows with one model and one set of options; a window's number tells whose an answer is."""
 
     def __init__(
         self,
@@ -306,7 +306,7 @@ class _Group:
         if len(left) == len(self._open):
             return
         # A window before the new end stays where it is; those behind it fill the free places.
-        staying = set(place for place in left if place < len(left))
+        staying = {place for place in left if place < len(left)}
         movers = iter([place for place in left if place >= len(left)])
         order = [place if place in staying else next(movers) for place in range(len(left))]
         rows = [place * self._n_rows + row for place in order for row in range(self._n_rows)]
@@ -334,8 +334,8 @@ class _Group:
 def _stacked(above: Tensor, below: Tensor, pad: int) -> Tensor:
     """The rows of both, int64 [N, T], which end together; the shorter ones are padded on their left.
 
-    The pad is the timestamp of zero: no rule takes it for text, and before a text's first timestamp it changes
-    nothing.
+    The pad is the timestamp of zero: no rule takes it for text, and before a text's first timestamp it
+    changes nothing.
     """
     if not len(above):
         return below

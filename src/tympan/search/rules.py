@@ -147,6 +147,6 @@ def _latest_timestamp(written: Tensor, begin: int) -> Tensor:
 
 
 def _strike_out(logits: Tensor, rows: Tensor) -> None:
-    """Lower `logits` of `rows`, bool [N], to minus infinity; on a CPU nothing is touched where there are none."""
+    """Lower `logits` of `rows`, bool [N], to minus infinity; a CPU touches nothing where there are none."""
     if rows.device.type != "cpu" or bool(rows.any()):
         logits.masked_fill_(rows[:, None], _NEVER)
