@@ -87,7 +87,8 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         super().__init__()
         width, n_heads = architecture.d_model, architecture.decoder_attention_heads
         self.index = index
-        self.activation = ACTIVATIONS[architecture.activation_function]
+        self.activation_name = architecture.activation_function
+        self.activation = ACTIVATIONS[self.activation_name]
         self.dropout = architecture.dropout
         self.activation_dropout = architecture.activation_dropout
         self.self_attn = Attention(width, n_heads, architecture.attention_dropout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, Self
 
 import torch
@@ -30,8 +32,25 @@ class TextCache(Protocol):
         """Count `n_positions` more positions as filled."""
 
 
+Buffers = tuple[list[Tensor], list[Tensor]]
+"""Keys and values of every layer, each [N, H, C, K]."""
+
+
+class PositionedCache(TextCache, ABC):
+    """A memory of text in buffers taken once, in which every row's next position is column `length`."""
+
+    @property
+    @abstractmethod
+    def buffers(self) -> Buffers:
+        """Where keys and values are written, and read up to `length`."""
+
+    @abstractmethod
+    def reserve(self, n_positions: int) -> None:
+        """See that there is room for so many more; raises ValueError where there is none."""
+
+
 @dataclass
-class SelfAttentionCache:
+class SelfAttentionCache(PositionedCache):
     """Keys and values of all text positions so far, in buffers taken once and addressed by position.
 
     `length` positions of every row are filled; the decoder writes behind them and moves `length` on.
@@ -67,13 +86,23 @@ class SelfAttentionCache:
         Returns views of everything filled including them, [N, H, length + T, K]. `length` itself moves in
         `advance`, once all layers have written.
         """
+        self.reserve(keys.shape[2])
         end = self.length + keys.shape[2]
-        if end > self.capacity:
-            raise ValueError(f"the cache has room for {self.capacity} positions, but {end} are needed")
         stored = self.layers[layer]
         stored.keys[:, :, self.length : end] = keys
         stored.values[:, :, self.length : end] = values
         return LayerKeysValues(stored.keys[:, :, :end], stored.values[:, :, :end])
+
+    @property
+    def buffers(self) -> Buffers:
+        """Where keys and values are written."""
+        return [kv.keys for kv in self.layers], [kv.values for kv in self.layers]
+
+    def reserve(self, n_positions: int) -> None:
+        """Raise ValueError where there is no room for so many more."""
+        end = self.length + n_positions
+        if end > self.capacity:
+            raise ValueError(f"the cache has room for {self.capacity} positions, but {end} are needed")
 
     def advance(self, n_positions: int) -> None:
         """Count `n_positions` more positions as filled."""
@@ -109,6 +138,11 @@ class CrossAttentionCache:
     def n_windows(self) -> int:
         """B: windows whose audio is held."""
         return self.layers[0].keys.shape[0]
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Keys and values of every layer, in two lists."""
+        return [kv.keys for kv in self.layers], [kv.values for kv in self.layers]
 
     @classmethod
     def join(cls, caches: Sequence[CrossAttentionCache]) -> CrossAttentionCache:

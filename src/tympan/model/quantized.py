@@ -79,20 +79,20 @@ class Int8Linear(_Int8Module):
         super().__init__(layers, tied_weight)
         weights = [layer.weight.detach() for layer in layers.values()]
         weight = (weights[0] if len(weights) == 1 else torch.cat(weights)).float()
-        self._reduction: Tensor | None = None
+        self.reduction: Tensor | None = None
         if norm is not None:
             enlargement = _evened_out(norm, weight)
             weight = weight * enlargement
-            self._reduction = enlargement.reciprocal()
+            self.reduction = enlargement.reciprocal()
         self._pack(weight, torch.cat([_bias(layer) for layer in layers.values()]))
         # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
-        self._is_seven_bit = not this_cpu().has_vnni
+        self.is_seven_bit = not this_cpu().has_vnni
 
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
-        if self._reduction is not None:
-            states = states * self._reduction
-        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self._packed, self._is_seven_bit)
+        if self.reduction is not None:
+            states = states * self.reduction
+        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
         return projected
 
     def _pack(self, weight: Tensor, bias: Tensor) -> None:
@@ -105,14 +105,14 @@ class Int8Linear(_Int8Module):
             before = torch.backends.quantized.engine
             torch.backends.quantized.engine = engine
             try:
-                self._packed = torch.ops.quantized.linear_prepack(rounded, bias)
+                self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
             finally:
                 torch.backends.quantized.engine = before
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
-        weight, bias = torch.ops.quantized.linear_unpack(self._packed)
+        weight, bias = torch.ops.quantized.linear_unpack(self.packed)
         weight = weight.dequantize()
-        return weight if self._reduction is None else weight * self._reduction, bias.detach()
+        return weight if self.reduction is None else weight * self.reduction, bias.detach()
 
 
 class Int8WeightLinear(_Int8Module):
@@ -124,18 +124,18 @@ class Int8WeightLinear(_Int8Module):
         (layer,) = layers.values()
         weight = layer.weight.detach().float()
         scales = _scales(weight)
-        self._weight = (weight / scales[:, None]).round_().to(torch.int8)
-        self._scales = scales.bfloat16()
-        self._bias = _bias(layer)
+        self.weight = (weight / scales[:, None]).round_().to(torch.int8)
+        self.scales = scales.bfloat16()
+        self.bias = _bias(layer)
 
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
         rows = states.reshape(-1, self.in_features).bfloat16()
-        projected: Tensor = torch.ops.aten._weight_int8pack_mm(rows, self._weight, self._scales)
-        return (projected + self._bias).view(*states.shape[:-1], -1)
+        projected: Tensor = torch._weight_int8pack_mm(rows, self.weight, self.scales)
+        return (projected + self.bias).view(*states.shape[:-1], -1)
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
-        return self._weight.float() * self._scales.float()[:, None], self._bias
+        return self.weight.float() * self.scales.float()[:, None], self.bias
 
 
 def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')

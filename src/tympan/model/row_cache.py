@@ -12,13 +12,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tympan.model.cache import CrossAttentionCache, LayerKeysValues, SelfAttentionCache
+from tympan.model.cache import (
+    Buffers,
+    CrossAttentionCache,
+    LayerKeysValues,
+    PositionedCache,
+    SelfAttentionCache,
+)
 
 _SPARE_COLUMNS = 64
 """Room beyond the longest row: so many steps lie between two moves of everything to the left."""
 
 
-class RowCache:
+class RowCache(PositionedCache):
     """Keys and values of text, [rows, H, columns, K] per layer, in buffers that are kept; a `TextCache`.
 
     `length` columns are filled. `n_rows` rows are there, of which row i begins in column `starts[i]`.
@@ -30,6 +36,7 @@ class RowCache:
         self._n_layers = n_layers
         self._capacity = n_positions + _SPARE_COLUMNS
         self._layers: list[LayerKeysValues] = []
+        self._buffers: Buffers = ([], [])
         self._is_hidden: Tensor | None = None
         self._positions: Tensor | None = None
 
@@ -48,13 +55,23 @@ class RowCache:
         """The place of each row's next token in its own text, int64 [N, 1]; None: `length` for all."""
         return None if self._positions is None else self.length - self._positions
 
+    @property
+    def buffers(self) -> Buffers:
+        """Where keys and values of the rows that are there are written."""
+        return self._buffers
+
+    def reserve(self, n_positions: int) -> None:
+        """There is always room for one more: see `advance`."""
+        assert self.length + n_positions <= self._capacity
+
     def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
         """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; all of it, as views."""
-        start, end, n_rows = self.length, self.length + keys.shape[2], len(self.starts)
-        stored = self._layers[layer]
-        stored.keys[:n_rows, :, start:end] = keys
-        stored.values[:n_rows, :, start:end] = values
-        return LayerKeysValues(stored.keys[:n_rows, :, :end], stored.values[:n_rows, :, :end])
+        start, n_tokens = self.length, keys.shape[2]
+        all_keys, all_values = (buffers[layer] for buffers in self.buffers)
+        all_keys.narrow(2, start, n_tokens).copy_(keys)
+        all_values.narrow(2, start, n_tokens).copy_(values)
+        end = start + n_tokens
+        return LayerKeysValues(all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end))
 
     def advance(self, n_positions: int) -> None:
         """Count `n_positions` more columns as filled, and see that the next one has room."""
@@ -136,7 +153,12 @@ class RowCache:
         self.starts = [start + n_columns for start in self.starts]
 
     def _note_starts(self) -> None:
-        """Make what tells the rows' beginnings to the decoder."""
+        """Make what a step needs: views of the rows that are there, and what tells where each begins."""
+        n_rows = len(self.starts)
+        self._buffers = (
+            [kv.keys[:n_rows] for kv in self._layers],
+            [kv.values[:n_rows] for kv in self._layers],
+        )
         if not any(self.starts):
             self._is_hidden = self._positions = None
             return
@@ -157,6 +179,7 @@ class AudioRows:
 
     def __init__(self) -> None:
         self._cache: CrossAttentionCache | None = None
+        self._view: CrossAttentionCache | None = None
         self._is_own = False
         self._n_windows = 0
 
@@ -164,14 +187,14 @@ class AudioRows:
     def cache(self) -> CrossAttentionCache:
         """The windows that are there, as views."""
         assert self._cache is not None
-        if self._cache.n_windows == self._n_windows:
-            return self._cache
-        return CrossAttentionCache(
-            tuple(
-                LayerKeysValues(kv.keys[: self._n_windows], kv.values[: self._n_windows])
-                for kv in self._cache.layers
+        if self._view is None:
+            n_windows = self._n_windows
+            self._view = CrossAttentionCache(
+                tuple(
+                    LayerKeysValues(kv.keys[:n_windows], kv.values[:n_windows]) for kv in self._cache.layers
+                )
             )
-        )
+        return self._view
 
     def append(self, cache: CrossAttentionCache) -> None:
         """The windows of `cache` more, behind those that are there."""
@@ -183,7 +206,7 @@ class AudioRows:
             for mine, other in zip(own.layers, cache.layers, strict=True):
                 mine.keys[n_before:n_after] = other.keys
                 mine.values[n_before:n_after] = other.values
-        self._n_windows = n_after
+        self._n_windows, self._view = n_after, None
 
     def keep(self, windows: Sequence[int]) -> None:
         """Go on with `windows` alone, in this order; none comes later than it was, or takes another's place."""
@@ -194,7 +217,7 @@ class AudioRows:
                     for kv in own.layers:
                         kv.keys[place] = kv.keys[window]
                         kv.values[place] = kv.values[window]
-        self._n_windows = len(windows)
+        self._n_windows, self._view = len(windows), None
 
     def _own(self, n_windows: int) -> CrossAttentionCache:
         """Buffers of our own, with room for `n_windows`, that hold what is there."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from tympan.config import Architecture
 from tympan.model.attention import causal_mask
 from tympan.model.blocks import DecoderLayer
-from tympan.model.cache import CrossAttentionCache, LayerKeysValues, SelfAttentionCache, TextCache
+from tympan.model.cache import (
+    CrossAttentionCache,
+    LayerKeysValues,
+    PositionedCache,
+    SelfAttentionCache,
+    TextCache,
+)
+from tympan.model.lean_step import LeanStep
 from tympan.model.trace import Trace
 
 
@@ -20,7 +28,8 @@ class TextDecoder(nn.Module):
     """Token and learned position embeddings, and a stack of decoder layers.
 
     `gradient_checkpointing` computes the layers again in the backward pass instead of keeping what they did.
-    `audio_cache_dtype` is the type of the audio's keys and values, unless it is that of the model.
+    `audio_cache_dtype` is the type of the audio's keys and values, unless it is that of the model. With
+    `takes_lean_steps`, single tokens go that way; modules are then not to be replaced.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -37,6 +46,8 @@ class TextDecoder(nn.Module):
         )
         self.layer_norm = nn.LayerNorm(width)
         self.audio_cache_dtype: torch.dtype | None = None
+        self.takes_lean_steps = False
+        self._lean_step: LeanStep | None = None
 
     def decode(
         self,
@@ -58,6 +69,12 @@ class TextDecoder(nn.Module):
         tokens that are not to be looked at; `mask` float [N, 1, T, past + T], in its place, is added to the
         scores as it is.
         """
+        if self.takes_lean_steps and tokens is not None and tokens.shape[1] == 1:
+            is_plain = trace is None and padding is None and embeddings is None and not self.training
+            if is_plain and isinstance(text, PositionedCache) and audio is not None:
+                if self._lean_step is None:
+                    self._lean_step = LeanStep(self)
+                return self._lean_step(tokens, text, audio, positions=positions, mask=mask)
         trace = trace or Trace()
         n_past = 0 if text is None else text.length
         states = self._embed(tokens, embeddings, positions, n_past)  # [N, T, D]
@@ -75,6 +92,14 @@ class TextDecoder(nn.Module):
         normed: Tensor = self.layer_norm(states)
         trace.replace_last_hidden(normed)
         return normed
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._lean_step = None  # it holds parameters that are about to move
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lean_step": None}
 
     def forward(self, tokens: Tensor, text: TextCache, audio: CrossAttentionCache) -> Tensor:
         """`decode`, with what every step of a search needs."""

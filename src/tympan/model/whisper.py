@@ -72,6 +72,7 @@ class Whisper(nn.Module):
             quantize_decoder(model)
         if precision.audio_cache != precision.decoder:
             model.model.decoder.audio_cache_dtype = precision.audio_cache
+        model.model.decoder.takes_lean_steps = True
         model.precision = precision
         return model
 

@@ -1,0 +1,210 @@
+"""One token more for every row: the decoder's arithmetic, and nothing else.
+
+A step is some hundred small operations, so that finding the way through modules and Python would cost as much
+as a third of it. What a step needs is therefore put together once, and compiled by TorchScript, which needs no
+compiler on the machine; where it refuses, the same code runs in Python. The result is that of the modules.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tympan.model.cache import CrossAttentionCache, PositionedCache
+from tympan.model.quantized import Int8Linear, Int8WeightLinear
+
+logger = logging.getLogger(__name__)
+
+
+class LeanStep:
+    """The steps of a `TextDecoder` in evaluation mode, whose parameters and modules stay what they are."""
+
+    def __init__(self, decoder: Any) -> None:  # noqa: ANN401  (TextDecoder, which imports this)
+        self._step = _compiled(_Step(decoder))
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        text: PositionedCache,
+        audio: CrossAttentionCache,
+        *,
+        positions: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
+        text.reserve(1)
+        keys, values = text.buffers
+        heard = audio.buffers
+        states = self._step(tokens[:, 0], keys, values, heard[0], heard[1], text.length, positions, mask)
+        text.advance(1)
+        return cast("Tensor", states)[:, None]
+
+
+class _Step(nn.Module):
+    """Embedding, layers and the last norm; what TorchScript compiles, in the types that it understands."""
+
+    def __init__(self, decoder: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.embed_tokens = decoder.embed_tokens.weight
+        self.embed_positions = decoder.embed_positions.weight
+        self.layers = nn.ModuleList([_Layer(layer) for layer in decoder.layers])
+        self.norm = _Norm(decoder.layer_norm)
+
+    def forward(
+        self,
+        tokens: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+        audio_keys: list[Tensor],
+        audio_values: list[Tensor],
+        length: int,
+        positions: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Hidden states [N, D] of `tokens` [N]; keys and values of the text get those of column `length`."""
+        if positions is None:
+            placed = self.embed_positions.narrow(0, length, 1)
+        else:
+            placed = F.embedding(positions[:, 0], self.embed_positions)
+        states = F.embedding(tokens, self.embed_tokens) + placed
+        for index, layer in enumerate(self.layers):
+            states = layer(
+                states, keys[index], values[index], audio_keys[index], audio_values[index], length, mask
+            )
+        normed: Tensor = self.norm(states)
+        return normed
+
+
+class _Layer(nn.Module):
+    """What one decoder layer does to states [N, D]; a norm makes what the next linear layers read."""
+
+    def __init__(self, layer: Any) -> None:  # noqa: ANN401  (DecoderLayer)
+        super().__init__()
+        own, cross = layer.self_attn, layer.encoder_attn
+        self.n_heads: int = own.n_heads
+        self.activation_name: str = layer.activation_name
+        self.self_norm = _Norm(layer.self_attn_layer_norm, own.qkv_proj)
+        self.qkv = _Three(own.q_proj, own.k_proj, own.v_proj) if own.qkv_proj is None else _lean(own.qkv_proj)
+        self.self_out = _lean(own.out_proj)
+        self.cross_norm = _Norm(layer.encoder_attn_layer_norm, cross.q_proj)
+        self.queries = _lean(cross.q_proj)
+        self.cross_out = _lean(cross.out_proj)
+        self.final_norm = _Norm(layer.final_layer_norm, layer.fc1)
+        self.fc1 = _lean(layer.fc1)
+        self.fc2 = _lean(layer.fc2)
+
+    def forward(
+        self,
+        states: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        audio_keys: Tensor,
+        audio_values: Tensor,
+        length: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """[N, D] -> [N, D]."""
+        n_rows, width = states.shape[0], states.shape[1]
+        n_windows, n_heads = audio_keys.shape[0], self.n_heads
+        by_head = self.qkv(self.self_norm(states)).view(n_rows, 3, n_heads, 1, width // n_heads)
+        keys.narrow(2, length, 1).copy_(by_head[:, 1])
+        values.narrow(2, length, 1).copy_(by_head[:, 2])
+        past_keys, past_values = keys.narrow(2, 0, length + 1), values.narrow(2, 0, length + 1)
+        read = F.scaled_dot_product_attention(by_head[:, 0], past_keys, past_values, attn_mask=mask)
+        states = states + self.self_out(read.view(n_rows, width))
+
+        asked = self.queries(self.cross_norm(states)).to(audio_keys.dtype)
+        asked = asked.view(n_windows, n_rows // n_windows, n_heads, width // n_heads).transpose(1, 2)
+        heard = F.scaled_dot_product_attention(asked, audio_keys, audio_values)  # [B, H, G, K]
+        heard = heard.transpose(1, 2).reshape(n_rows, width).to(states.dtype)
+        states = states + self.cross_out(heard)
+
+        inner = self.fc1(self.final_norm(states))
+        if self.activation_name == "gelu":
+            inner = F.gelu(inner)
+        elif self.activation_name == "gelu_new":
+            inner = F.gelu(inner, approximate="tanh")
+        elif self.activation_name == "relu":
+            inner = F.relu(inner)
+        else:
+            inner = F.silu(inner)
+        result: Tensor = states + self.fc2(inner)
+        return result
+
+
+class _Norm(nn.Module):
+    """A LayerNorm, with the factors by which the `reader` of its result reduces what it is given."""
+
+    def __init__(self, norm: nn.LayerNorm, reader: nn.Module | None = None) -> None:
+        super().__init__()
+        weight, bias = norm.weight, norm.bias
+        if isinstance(reader, Int8Linear) and reader.reduction is not None:
+            weight = nn.Parameter(weight * reader.reduction, requires_grad=False)
+            bias = nn.Parameter(bias * reader.reduction, requires_grad=False)
+        self.weight, self.bias = weight, bias
+        self.width: int = norm.normalized_shape[0]
+        self.epsilon: float = norm.eps
+
+    def forward(self, states: Tensor) -> Tensor:
+        return F.layer_norm(states, [self.width], self.weight, self.bias, self.epsilon)
+
+
+class _Int8(nn.Module):
+    """An `Int8Linear` that is given reduced states."""
+
+    def __init__(self, linear: Int8Linear) -> None:
+        super().__init__()
+        self.packed = linear.packed
+        self.is_seven_bit: bool = linear.is_seven_bit
+
+    def forward(self, states: Tensor) -> Tensor:
+        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
+        return projected
+
+
+class _Int8Weight(nn.Module):
+    """An `Int8WeightLinear` of states [N, in]."""
+
+    def __init__(self, linear: Int8WeightLinear) -> None:
+        super().__init__()
+        self.weight, self.scales, self.bias = linear.weight, linear.scales, linear.bias
+
+    def forward(self, states: Tensor) -> Tensor:
+        projected: Tensor = torch._weight_int8pack_mm(states.to(torch.bfloat16), self.weight, self.scales)
+        return projected + self.bias
+
+
+class _Three(nn.Module):
+    """Queries, keys and values one after the other, from three layers."""
+
+    def __init__(self, queries: nn.Linear, keys: nn.Linear, values: nn.Linear) -> None:
+        super().__init__()
+        self.queries, self.keys, self.values = queries, keys, values
+
+    def forward(self, states: Tensor) -> Tensor:
+        return torch.cat((self.queries(states), self.keys(states), self.values(states)), dim=-1)
+
+
+def _lean(module: nn.Module) -> nn.Module:
+    """`module`, or what computes the same for states that its norm has reduced already."""
+    if isinstance(module, Int8Linear):
+        return _Int8(module)
+    if isinstance(module, Int8WeightLinear):
+        return _Int8Weight(module)
+    return module
+
+
+def _compiled(step: _Step) -> nn.Module:
+    """`step` compiled, or as it is where TorchScript is not to be had."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is to go some day: then the step runs in Python
+            return cast("nn.Module", torch.jit.freeze(torch.jit.script(step.eval())))
+    except Exception as fault:  # noqa: BLE001  (whatever it is, there is another way)
+        logger.info("the decoder's step runs uncompiled: %s", fault)
+        return step
