@@ -10,9 +10,9 @@ import torch
 from oracles import random_state
 from tympan.config import Architecture
 from tympan.model.whisper import Whisper
-from tympan.search.pool import WindowTask, decode_windows
 from tympan.search.loops import cut_loop, loop_start
 from tympan.search.options import DecodeOptions
+from tympan.search.pool import WindowTask, decode_windows
 from tympan.search.prompt import Prompt
 from tympan.search.vocabulary import Vocabulary
 

@@ -12,7 +12,7 @@ from tympan.errors import AudioError, OptionError, TympanWarning
 from tympan.text.error_rate import word_error_rate
 from tympan.text.normalize import EnglishTextNormalizer
 from tympan.transcription.abilities import warn_of_untaught
-from tympan.transcription.window_decoder import WindowDecoder
+from tympan.transcription.window_decoder import WindowDecoder, WindowPool
 
 QUICK = dict(temperature=0.0, beam_size=None)
 
@@ -79,24 +79,30 @@ def test_samples_do_not_depend_on_what_else_is_decoded(tiny_en, clips):
 
 
 def test_only_the_window_that_failed_is_decoded_again_from_what_was_heard(tiny_en, clips, monkeypatch):
-    heard, decoded = [], []
-    hear, decode = WindowDecoder.hear, WindowDecoder.decode
+    heard, asked = [], []
+    hear, submit, advance = WindowDecoder.hear, WindowPool.submit, WindowPool.advance
 
     def note_hear(self, windows):
         heard.append(len(windows))
         return hear(self, windows)
 
-    def fail_one(self, windows, asks, options):
-        decoded.append([ask.temperature for ask in asks])
-        attempts = decode(self, windows, asks, options)
-        if len(attempts) == 2:
-            attempts[1] = dataclasses.replace(attempts[1], compression_ratio=9.0)
-        return attempts
+    def note_submit(self, number, window, ask):
+        asked.append((number, ask.temperature))
+        submit(self, number, window, ask)
+
+    def fail_one(self):
+        return [
+            (number, dataclasses.replace(attempt, compression_ratio=9.0))
+            if (number, attempt.temperature) == (1, 0.0)
+            else (number, attempt)
+            for number, attempt in advance(self)
+        ]
 
     monkeypatch.setattr(WindowDecoder, "hear", note_hear)
-    monkeypatch.setattr(WindowDecoder, "decode", fail_one)
+    monkeypatch.setattr(WindowPool, "submit", note_submit)
+    monkeypatch.setattr(WindowPool, "advance", fail_one)
     first, second = tiny_en.transcribe_many(clips[:2], batch_size=2, beam_size=None)
-    assert decoded == [[0.0, 0.0], [0.2]]
+    assert asked == [(0, 0.0), (1, 0.0), (1, 0.2)]
     assert sum(heard) == 2
     assert {s.temperature for s in first.segments} == {0.0}
     assert {s.temperature for s in second.segments} == {0.2}

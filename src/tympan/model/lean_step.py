@@ -1,8 +1,8 @@
 """One token more for every row: the decoder's arithmetic, and nothing else.
 
-A step is some hundred small operations, so that finding the way through modules and Python would cost as much
-as a third of it. What a step needs is therefore put together once, and compiled by TorchScript, which needs no
-compiler on the machine; where it refuses, the same code runs in Python. The result is that of the modules.
+A step is some hundred small operations, so that finding the way through modules and Python would take longer
+than half of them. What a step needs is therefore put together once, and compiled by TorchScript, which needs
+no compiler on the machine; where it refuses, the same code runs in Python. The result is that of the modules.
 """
 
 from __future__ import annotations

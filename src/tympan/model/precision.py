@@ -48,8 +48,8 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
 
     `dtype` is "auto", "float32", "float16" or "bfloat16"; `quantize` "auto", "int8" or None. "auto" for
     both: on a CPU a bfloat16 encoder, where AMX or AVX512-BF16 multiply bfloat16 matrices, and on x86 an
-    int8 decoder; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything gets, unless
-    `quantize` is "int8". Raises OptionError for other names, and for int8 where there are no kernels for it.
+    int8 decoder; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything gets,
+    unless `quantize` is "int8". Raises OptionError for other names, and for int8 where there are no kernels.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}, but got {dtype!r}")

@@ -80,7 +80,7 @@ class RowCache(PositionedCache):
             self._move_left(min(self.starts))
 
     def append(self, read: SelfAttentionCache, lengths: Sequence[int], sources: Tensor) -> None:
-        """More rows: the i-th is row `sources[i]` (int64) of `read`; its last `lengths[i]` positions are text."""
+        """More rows: the i-th is row `sources[i]` (int64) of `read`, its last `lengths[i]` positions text."""
         if not self.starts:
             self.length = 0
         if read.length > self.length:
@@ -209,7 +209,7 @@ class AudioRows:
         self._n_windows, self._view = n_after, None
 
     def keep(self, windows: Sequence[int]) -> None:
-        """Go on with `windows` alone, in this order; none comes later than it was, or takes another's place."""
+        """Go on with `windows` alone, in this order; none comes later than it was, or takes one's place."""
         if any(place != window for place, window in enumerate(windows)):
             own = self._own(self._n_windows)
             for place, window in enumerate(windows):

@@ -14,6 +14,7 @@ from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCach
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder
 from tympan.model.text_decoder import TextDecoder
+from tympan.model.threads import Threads
 from tympan.model.trace import Trace
 
 HEAD_NAME = "proj_out.weight"
@@ -47,6 +48,7 @@ class Whisper(nn.Module):
         self.proj_out = nn.Linear(architecture.d_model, architecture.vocab_size, bias=False)
         self.tie_weights()
         self.precision: Precision | None = None
+        self.threads = Threads()
 
     @classmethod
     def from_state(
@@ -74,6 +76,7 @@ class Whisper(nn.Module):
             model.model.decoder.audio_cache_dtype = precision.audio_cache
         model.model.decoder.takes_lean_steps = True
         model.precision = precision
+        model.threads.may_change = precision.is_int8
         return model
 
     def tie_weights(self) -> None:

@@ -211,10 +211,13 @@ class _Group:
     def advance(self) -> list[_Window]:
         """One step for those that are open, and the first one for those that waited; which are done now."""
         self._let_go()
+        threads = self._model.threads
         if self._open:
-            self._step()
+            with threads.for_step(len(self._written)):
+                self._step()
         if self._waiting:
-            self._join()
+            with threads.for_large():
+                self._join()
         return self._take_finished()
 
     def _step(self) -> None:

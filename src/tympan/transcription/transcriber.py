@@ -228,7 +228,8 @@ class Transcriber:
         sampling_rate: int | None,
         on_progress: OnProgress | None = None,
     ) -> RecordingJob:
-        recording, speech = self._read(audio, sampling_rate, options)
+        with self.model.threads.for_large():
+            recording, speech = self._read(audio, sampling_rate, options)
         return RecordingJob(
             self._decoder,
             recording,

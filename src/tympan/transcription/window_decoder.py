@@ -77,7 +77,8 @@ class WindowDecoder:
         for start in range(0, len(windows), n_at_once):
             some = windows[start : start + n_at_once]
             features = [recording.window(window.start_frame, window.n_frames) for recording, window in some]
-            batch = self._model.listen(self._model.encode(torch.stack(features)))
+            with self._model.threads.for_large():
+                batch = self._model.listen(self._model.encode(torch.stack(features)))
             heard += [HeardWindow(window, batch, place) for place, (_, window) in enumerate(some)]
         return heard
 
@@ -126,16 +127,17 @@ class WindowDecoder:
         if not tokens:
             return list(pieces)
         prompt = build_prompt(self._vocabulary, language=language, task=options.task, without_timestamps=True)
-        located = locate_tokens(
-            self._model,
-            heard.audio,
-            prompt=prompt.tokens,
-            tokens=tokens,
-            end_of_text=end_of_text,
-            heads=self._alignment_heads,
-            n_positions=heard.window.n_frames // FRAMES_PER_POSITION,
-            late_positions=self._late_positions,
-        )
+        with self._model.threads.for_large():
+            located = locate_tokens(
+                self._model,
+                heard.audio,
+                prompt=prompt.tokens,
+                tokens=tokens,
+                end_of_text=end_of_text,
+                heads=self._alignment_heads,
+                n_positions=heard.window.n_frames // FRAMES_PER_POSITION,
+                late_positions=self._late_positions,
+            )
         groups = split_words(self._tokenizer, tokens, language)
         fit = partial(
             fit_words,
