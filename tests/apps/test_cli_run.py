@@ -39,7 +39,9 @@ def test_lines_with_times_are_printed_and_nothing_else(tympan, fake) -> None:
     ended = tympan("talk.mp3")
     assert (ended.code, ended.out, ended.err) == (0, LINES, "")
     assert fake.heard == ["talk.mp3"]
-    assert fake.loaded == [("base", {"device": "auto", "dtype": "auto", "offline": False})]
+    assert fake.loaded == [
+        ("base", {"device": "auto", "dtype": "auto", "quantize": "auto", "offline": False})
+    ]
 
 
 def test_lines_are_those_that_openai_whisper_prints(tympan, fake) -> None:
@@ -132,8 +134,9 @@ def test_settings_of_the_model_reach_it(tympan, fake, monkeypatch) -> None:
     threads: list[int] = []
     monkeypatch.setattr(library, "set_threads", threads.append)
     words = ["--model", "tiny", "--device", "cpu", "--fp16", "False", "--offline", "--threads", "3"]
+    words += ["--quantize", "none"]
     assert tympan("talk.mp3", *words, "--language", "Castilian").code == 0
-    assert fake.loaded == [("tiny", {"device": "cpu", "dtype": "float32", "offline": True})]
+    assert fake.loaded == [("tiny", {"device": "cpu", "dtype": "float32", "quantize": None, "offline": True})]
     assert threads == [3]
     assert fake.options.language == "Castilian"
 

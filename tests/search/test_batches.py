@@ -8,29 +8,13 @@ import pytest
 import torch
 
 from oracles import random_state
-from tympan.config import Architecture
+from small_whisper import END, VOCABULARY, small_model
 from tympan.model.whisper import Whisper
 from tympan.search.loops import cut_loop, loop_start
 from tympan.search.options import DecodeOptions
 from tympan.search.pool import WindowTask, decode_windows
 from tympan.search.prompt import Prompt
-from tympan.search.vocabulary import Vocabulary
 
-END = 60
-VOCABULARY = Vocabulary(
-    end_of_text=END,
-    start_of_transcript=61,
-    translate=64,
-    transcribe=65,
-    start_of_prev=67,
-    start_of_lm=66,
-    no_speech=68,
-    no_timestamps=69,
-    timestamp_begin=70,
-    languages={"en": 62, "de": 63},
-    blanks=(7,),
-    non_speech=(3, 5),
-)
 PROMPTS = [
     Prompt((61, 62, 65), 0),
     Prompt((67, 10, 11, 12, 13, 61, 63, 65), 5),
@@ -41,22 +25,7 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def model():
-    architecture = Architecture(
-        vocab_size=113,
-        num_mel_bins=7,
-        d_model=22,
-        encoder_layers=1,
-        decoder_layers=2,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=13,
-        decoder_ffn_dim=17,
-        max_source_positions=19,
-        max_target_positions=41,
-    )
-    shapes = {name: tensor.shape for name, tensor in Whisper(architecture).state_dict().items()}
-    shapes.pop("proj_out.weight")
-    return Whisper.from_state(architecture, random_state(shapes, 11, 0.6), torch.float32)
+    return small_model()
 
 
 @pytest.fixture(scope="module")

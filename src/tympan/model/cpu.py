@@ -44,7 +44,9 @@ def this_cpu() -> Cpu:
         os.environ.setdefault("FBGEMM_ENABLE_INSTRUCTIONS", _AVX2)
         os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", _AVX2)
     engines = torch.backends.quantized.supported_engines
-    has_int8 = is_x86 and "fbgemm" in engines and capability.startswith(("AVX2", "AVX512"))
+    # PyTorch means to drop the quantised tensors that FBGEMM's layers are made from; then floats remain.
+    has_layers = hasattr(torch, "_make_per_channel_quantized_tensor")
+    has_int8 = has_layers and is_x86 and "fbgemm" in engines and capability.startswith(("AVX2", "AVX512"))
     return Cpu(
         capability=capability,
         has_bfloat16=is_wide and _supports("_is_avx512_bf16_supported") and _onednn_has_bfloat16(),

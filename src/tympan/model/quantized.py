@@ -8,6 +8,7 @@ few of them are a hundred times the rest: behind the activation function they st
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from tympan.errors import OptionError
 from tympan.model.cpu import this_cpu
 
 _LARGEST = 127
+_ROWS_AT_ONCE = 4096
 _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
@@ -33,13 +35,13 @@ class _Int8Module(nn.Module):
         super().__init__()
         self.in_features = next(iter(layers.values())).in_features
         self._names = tuple(layers)
-        self._sizes = [layer.out_features for layer in layers.values()]
+        self.sizes = [layer.out_features for layer in layers.values()]
         self._has_bias = [layer.bias is not None for layer in layers.values()]
         self._tied_weight = tied_weight
 
     def extra_repr(self) -> str:
         """What `print(model)` says of it."""
-        return f"{self.in_features} -> {' + '.join(map(str, self._sizes))}, {', '.join(self._names)}"
+        return f"{self.in_features} -> {' + '.join(map(str, self.sizes))}, {', '.join(self._names)}"
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         """Weights [out, in] and biases [out] of all layers, float32."""
@@ -48,7 +50,7 @@ class _Int8Module(nn.Module):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         owner = prefix[: prefix[:-1].rfind(".") + 1]
         weight, bias = self._float_parameters()
-        weights, biases = torch.split(weight, self._sizes), torch.split(bias, self._sizes)
+        weights, biases = torch.split(weight, self.sizes), torch.split(bias, self.sizes)
         for index, name in enumerate(self._names):
             own = weights[index] if self._tied_weight is None else self._tied_weight.detach()
             destination[f"{owner}{name}.weight"] = own
@@ -78,13 +80,10 @@ class Int8Linear(_Int8Module):
         """
         super().__init__(layers, tied_weight)
         weights = [layer.weight.detach() for layer in layers.values()]
-        weight = (weights[0] if len(weights) == 1 else torch.cat(weights)).float()
-        self.reduction: Tensor | None = None
-        if norm is not None:
-            enlargement = _evened_out(norm, weight)
-            weight = weight * enlargement
-            self.reduction = enlargement.reciprocal()
-        self._pack(weight, torch.cat([_bias(layer) for layer in layers.values()]))
+        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        enlargement = None if norm is None else _evened_out(norm, weight)
+        self.reduction = None if enlargement is None else enlargement.reciprocal()
+        self._pack(*_rounded(weight, enlargement), torch.cat([_bias(layer) for layer in layers.values()]))
         # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
         self.is_seven_bit = not this_cpu().has_vnni
 
@@ -95,10 +94,11 @@ class Int8Linear(_Int8Module):
         projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
         return projected
 
-    def _pack(self, weight: Tensor, bias: Tensor) -> None:
-        scales = _scales(weight)
+    def _pack(self, weight: Tensor, scales: Tensor, bias: Tensor) -> None:
         offsets = torch.zeros_like(scales, dtype=torch.int64)
-        rounded = torch.quantize_per_channel(weight, scales, offsets, 0, torch.qint8)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # quantised tensors are to go some day: see `model.cpu`
+            rounded = torch._make_per_channel_quantized_tensor(weight, scales, offsets, 0)
         engine = this_cpu().int8_engine
         assert engine is not None
         with _engine_lock:  # the engine is a setting of the process, and given back at once
@@ -108,6 +108,15 @@ class Int8Linear(_Int8Module):
                 self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
             finally:
                 torch.backends.quantized.engine = before
+
+    def __getstate__(self) -> dict[str, Any]:
+        weight, bias = torch.ops.quantized.linear_unpack(self.packed)
+        plain = (weight.int_repr(), weight.q_per_channel_scales().float(), bias.detach())
+        return {**self.__dict__, "packed": plain}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._pack(*state["packed"])
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         weight, bias = torch.ops.quantized.linear_unpack(self.packed)
@@ -122,10 +131,7 @@ class Int8WeightLinear(_Int8Module):
         """`layers` is one layer by its name."""
         super().__init__(layers)
         (layer,) = layers.values()
-        weight = layer.weight.detach().float()
-        scales = _scales(weight)
-        self.weight = (weight / scales[:, None]).round_().to(torch.int8)
-        self.scales = scales.bfloat16()
+        self.weight, self.scales = _rounded(layer.weight.detach(), to=torch.bfloat16)
         self.bias = _bias(layer)
 
     def forward(self, states: Tensor) -> Tensor:
@@ -136,6 +142,15 @@ class Int8WeightLinear(_Int8Module):
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         return self.weight.float() * self.scales.float()[:, None], self.bias
+
+
+def weight_bytes(module: nn.Module) -> int:
+    """Bytes of the weights of one linear layer or norm, or of several in one; 0 for other modules."""
+    if isinstance(module, _Int8Module):
+        return module.in_features * sum(module.sizes)
+    if isinstance(module, (nn.Linear, nn.LayerNorm)):
+        return module.weight.numel() * module.weight.element_size()
+    return 0
 
 
 def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')
@@ -172,14 +187,25 @@ def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
     from the scale and shift it has.
     """
     sizes = norm.weight.detach().float().abs() * _DEVIATIONS + norm.bias.detach().float().abs()
-    factors = (sizes / weight.abs().amax(dim=0)).clamp_(min=torch.finfo(torch.float32).tiny).sqrt_()
+    factors = (sizes / weight.abs().amax(dim=0).float()).clamp_(min=torch.finfo(torch.float32).tiny).sqrt_()
     factors = torch.where(factors.isfinite() & (factors > 0), factors, 1.0)
     return factors / factors.mean()
 
 
-def _scales(weight: Tensor) -> Tensor:
-    """What a step of each output's weights stands for, float32 [out]."""
-    return weight.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
+def _rounded(
+    weight: Tensor, enlargement: Tensor | None = None, *, to: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """`weight` [out, in], its inputs enlarged, in int8, and the scales [out] of its outputs in the type `to`.
+
+    Done a part at a time: the output projection is most of a decoder, and never there in float32.
+    """
+    parts, scales = [], []
+    for part in torch.split(weight, _ROWS_AT_ONCE):
+        exact = part.float() if enlargement is None else part.float() * enlargement
+        scale = exact.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST).to(to)
+        scales.append(scale)
+        parts.append((exact / scale.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST).to(torch.int8))
+    return torch.cat(parts), torch.cat(scales)
 
 
 def _bias(layer: nn.Linear) -> Tensor:

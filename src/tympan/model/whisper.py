@@ -12,7 +12,7 @@ from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
 from tympan.model.precision import Precision
-from tympan.model.quantized import quantize_decoder
+from tympan.model.quantized import quantize_decoder, weight_bytes
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.threads import Threads
 from tympan.model.trace import Trace
@@ -63,21 +63,38 @@ class Whisper(nn.Module):
             precision = Precision.uniform(precision)
         with torch.device("meta"):
             model = cls(architecture)
-        tensors = {name: tensor.to(_dtype_of(name, precision)) for name, tensor in state.items()}
+        tensors = {name: tensor.to(_dtype_of(name, tensor, precision)) for name, tensor in state.items()}
         if architecture.tie_word_embeddings and TIED_NAME in tensors:
             tensors[HEAD_NAME] = tensors[TIED_NAME]
         _check_fit(model.state_dict(), tensors)
         model.load_state_dict(tensors, strict=True, assign=True)
         model.tie_weights()
         model.requires_grad_(False).eval()
-        if precision.is_int8:
-            quantize_decoder(model)
-        if precision.audio_cache != precision.decoder:
-            model.model.decoder.audio_cache_dtype = precision.audio_cache
-        model.model.decoder.takes_lean_steps = True
-        model.precision = precision
-        model.threads.may_change = precision.is_int8
+        model._become(precision)
         return model
+
+    @torch.no_grad()
+    def set_precision(self, precision: Precision) -> None:
+        """Convert all parameters to `precision`, for inference: they are not trained any more.
+
+        Raises OptionError for int8 where PyTorch has no kernels for it.
+        """
+        self.requires_grad_(False)
+        for name, parameter in self.named_parameters():
+            parameter.data = parameter.data.to(_dtype_of(name, parameter, precision))
+        self._become(precision)
+
+    def _become(self, precision: Precision) -> None:
+        """Be a model of `precision`, to which the parameters have been converted already."""
+        decoder = self.model.decoder
+        if precision.is_int8:
+            quantize_decoder(self)
+        decoder.audio_cache_dtype = (
+            precision.audio_cache if precision.audio_cache != precision.decoder else None
+        )
+        decoder.takes_lean_steps = True
+        self.precision = precision
+        self.threads.may_change = precision.is_int8
 
     def tie_weights(self) -> None:
         """Let the output projection share the token embedding, where the configuration says so."""
@@ -135,6 +152,22 @@ class Whisper(nn.Module):
         logits: Tensor = self.proj_out(hidden)
         return logits.float()
 
+    def bytes_per_step(self, n_windows: int) -> int:
+        """Bytes of weights and audio that a step of the decoder reads for `n_windows` windows.
+
+        What it writes, the text so far and the logits are left out: they are little beside it.
+        """
+        decoder = self.model.decoder
+        n_bytes = sum(
+            weight_bytes(module)
+            for name, module in [*decoder.layers.named_modules(), ("proj_out", self.proj_out)]
+            if not name.endswith(("encoder_attn.k_proj", "encoder_attn.v_proj"))
+        )
+        architecture = self.architecture
+        positions = n_windows * architecture.max_source_positions * architecture.d_model
+        cache_type = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
+        return n_bytes + 2 * architecture.decoder_layers * positions * cache_type.itemsize
+
     def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Logits float32 [B, T, V] of `tokens` int64 [B, T] given `features` [B, M, W], without a past."""
         audio = self.listen(self.encode(features))
@@ -142,12 +175,14 @@ class Whisper(nn.Module):
         return self.project(self.hidden(tokens, text, audio))
 
 
-def _dtype_of(name: str, precision: Precision) -> torch.dtype:
-    """The type of the parameter `name`, before any of them becomes int8."""
+def _dtype_of(name: str, tensor: Tensor, precision: Precision) -> torch.dtype:
+    """The type of the parameter `name`; what is to become int8 stays as it is until then."""
     if name.startswith(_ENCODER) or any(part in name for part in _AUDIO_PROJECTIONS):
         return precision.encoder
     if name == TIED_NAME and precision.is_int8:
         return torch.float16  # looked up, not multiplied: checkpoints hold no more
+    if precision.is_int8 and tensor.ndim == 2 and "embed" not in name:
+        return tensor.dtype
     return precision.decoder
 
 

@@ -21,6 +21,7 @@ from tympan.audio.speech import (
     load_speech_model,
 )
 from tympan.errors import OptionError, TympanError
+from tympan.model.precision import Precision
 from tympan.model.whisper import Whisper
 from tympan.results import Segment, Transcript
 from tympan.search.language import among
@@ -240,10 +241,20 @@ class Transcriber:
             origin={
                 "model": self.origin,
                 "device": str(self.model.device),
-                "dtype": str(self.model.dtype).removeprefix("torch."),
+                **self._precision(),
             },
             on_progress=on_progress,
         )
+
+    def _precision(self) -> dict[str, object]:
+        """What numbers the model computes with, and why."""
+        precision = self.model.precision or Precision.uniform(self.model.dtype)
+        return {
+            "dtype": str(precision.encoder).removeprefix("torch."),
+            "quantize": "int8" if precision.is_int8 else None,
+            "precision": precision.to_dict(),
+            "precision_reason": precision.reason,
+        }
 
     def _read(
         self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions

@@ -30,6 +30,7 @@ from tympan.adapters.hf.pretrained import WhisperPreTrainedModel
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.spec_augment import mask_features
 from tympan.model.text_decoder import TextDecoder
+from tympan.model.threads import Threads
 from tympan.model.trace import Trace
 from tympan.model.whisper import EncoderDecoder, Whisper
 
@@ -258,6 +259,8 @@ class WhisperForConditionalGeneration(WhisperGenerationMixin, WhisperPreTrainedM
         self.model = WhisperModel(config)
         self.proj_out = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.generation_config = GenerationConfig.from_model_config(config)
+        self.precision = None
+        self.threads = Threads()
         self._init_weights(self.proj_out)
         self.tie_weights()
 

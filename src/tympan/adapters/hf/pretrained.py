@@ -19,7 +19,9 @@ from tympan.adapters.hf.saving import read_state, save_state
 from tympan.errors import CheckpointError, OptionError
 from tympan.model.attention import Attention
 from tympan.model.audio_encoder import AudioEncoder, sinusoids
+from tympan.model.precision import choose_precision
 from tympan.model.text_decoder import TextDecoder
+from tympan.model.whisper import Whisper
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class WhisperPreTrainedModel(nn.Module):
         config: WhisperConfig | str | os.PathLike[str] | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
+        quantize: str | None = None,
         device_map: str | int | torch.device | Mapping[str, object] | None = None,
         attn_implementation: str | None = None,
         revision: str | None = None,
@@ -74,7 +77,9 @@ class WhisperPreTrainedModel(nn.Module):
         `config` is a configuration, of which the model gets a copy, or where one is. `dtype` is a torch type
         or its name; by default, or with "auto", a Hugging Face folder's weights are as its configuration
         says or as they are stored, and those of other formats float32. `device_map` is a device, "auto" (or
-        another strategy of transformers'), or a dict with one device for all. Names of `WhisperConfig` in
+        another strategy of transformers'), or a dict with one device for all. `quantize`, which is ours, is
+        "int8" for a model of speech to text that decodes in int8 on the CPU, to be used and not trained; its
+        `dtype` is then that of the encoder, by default the quickest. Names of `WhisperConfig` in
         `config_changes` change the configuration; `low_cpu_mem_usage`, `use_safetensors` and `weights_only`
         change nothing. Parameters that the checkpoint lacks are initialised and named in a warning, as are
         those that it has too many; with `output_loading_info` the result is (model, info), which lists both.
@@ -100,7 +105,11 @@ class WhisperPreTrainedModel(nn.Module):
         info = model._load(stored, ignore_mismatched_sizes=ignore_mismatched_sizes)
         if stored_generation is not None and model.generation_config is not None:
             model.generation_config = GenerationConfig.from_dict(stored_generation)
-        model = model.to(chosen_dtype(dtype if dtype is not None else torch_dtype, own, stored))
+        wanted = dtype if dtype is not None else torch_dtype
+        if quantize is not None:
+            _quantize(model, quantize, wanted, device_map)
+        else:
+            model = model.to(chosen_dtype(wanted, own, stored))
         model.config.dtype = model.dtype
         if device_map is not None:
             model = model.to(chosen_device(device_map))
@@ -337,6 +346,17 @@ class WhisperPreTrainedModel(nn.Module):
 
     def _stacks(self) -> list[AudioEncoder | TextDecoder]:
         return [m for m in self.modules() if isinstance(m, (AudioEncoder, TextDecoder))]
+
+
+def _quantize(
+    model: WhisperPreTrainedModel, quantize: str, dtype: torch.dtype | str | None, device_map: object
+) -> None:
+    """Let `model` decode in int8; OptionError where it cannot."""
+    if not isinstance(model, Whisper):
+        raise OptionError(f"quantize is for models of speech to text, and {type(model).__name__} is none")
+    device = torch.device("cpu") if device_map is None else chosen_device(device_map)
+    name = "auto" if dtype is None else str(dtype).removeprefix("torch.")
+    model.set_precision(choose_precision(name, quantize, device))
 
 
 def _match_names(

@@ -24,7 +24,13 @@ def open_transcriber(request: Request, load_model: LoadModel | None) -> Transcri
     if request.threads:
         set_threads(request.threads)
     load: LoadModel = load_model or tympan.load_model
-    return load(request.model, device=request.device, dtype=request.dtype, offline=request.offline)
+    return load(
+        request.model,
+        device=request.device,
+        dtype=request.dtype,
+        quantize=request.quantize,
+        offline=request.offline,
+    )
 
 
 def start(

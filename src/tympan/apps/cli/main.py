@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from tympan.apps.cli.console import Console, ReaderGone, StdoutLost, write_utf8_to_stdout
 from tympan.apps.cli.convert import convert
+from tympan.apps.cli.doctor import doctor
 from tympan.apps.cli.library import LoadModel
 from tympan.apps.cli.transcribe import transcribe
 from tympan.errors import TympanError
@@ -50,9 +51,14 @@ def _convert(words: Sequence[str], console: Console, prog: str, _load_model: Loa
     return convert(words, console, prog=prog)
 
 
+def _doctor(words: Sequence[str], console: Console, prog: str, _load_model: LoadModel | None) -> int:
+    return doctor(words, console, prog=prog)
+
+
 COMMANDS: Mapping[str, Command] = {
     "transcribe": Command("write down recordings; the command that is meant when none is named", _transcribe),
     "convert": Command("write a checkpoint as a folder that other programs load", _convert),
+    "doctor": Command("say what it runs on here, and how it computes", _doctor),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""
 

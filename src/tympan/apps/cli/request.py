@@ -49,6 +49,7 @@ class Request:
     model: str
     device: str
     dtype: str
+    quantize: str | None
     offline: bool
     threads: int
     options: TranscribeOptions
@@ -74,6 +75,7 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
         model=given.model,
         device=given.device,
         dtype=_dtype(given.dtype, given.fp16),
+        quantize=None if given.quantize == "none" else given.quantize,
         offline=given.offline,
         threads=given.threads,
         options=_options(given),
@@ -129,7 +131,12 @@ def _add_model(parser: Parser) -> None:
     )
     group.add_argument(
         "--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"),
-        help="numbers it computes with (default: auto)",
+        help="numbers it computes with (default: auto, which tympan doctor explains)",
+    )  # fmt: skip
+    group.add_argument(
+        "--quantize", default="auto", choices=("auto", "int8", "none"),
+        help="int8 weights in the decoder; auto: where --dtype is auto and the processor has kernels for it"
+        " (default: auto)",
     )  # fmt: skip
     group.add_argument(
         "--offline", action=argparse.BooleanOptionalAction, default=False,
@@ -137,7 +144,7 @@ def _add_model(parser: Parser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--threads", type=spelling(int), default=0, metavar="N",
-        help="processor threads to compute with; 0: PyTorch's choice (default: 0)",
+        help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
     )  # fmt: skip
 
 

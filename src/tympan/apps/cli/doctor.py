@@ -1,0 +1,90 @@
+"""`tympan doctor`: what the program runs on, and how it would compute here, and why."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from tympan.apps.cli.console import Console
+from tympan.apps.cli.library import wait_briefly_at_barriers
+from tympan.apps.cli.parser import Parser
+from tympan.errors import OptionError
+from tympan.version import __version__
+
+USAGE = "tympan doctor [OPTION]..."
+
+DESCRIPTION = (
+    "Say what tympan runs on here: versions, processor, GPU, and the numbers it computes with and why."
+)
+
+_PACKAGES = ("torch", "numpy", "av", "tokenizers", "safetensors", "huggingface_hub", "silero-vad")
+
+
+def doctor(words: Sequence[str], console: Console, *, prog: str) -> int:
+    """Print what there is and what is chosen; the exit code is 0."""
+    parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION)
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="where to run (default: auto)",
+    )
+    parser.add_argument(
+        "--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"),
+        help="as for transcribe (default: auto)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quantize", default="auto", choices=("auto", "int8", "none"),
+        help="as for transcribe (default: auto)",
+    )  # fmt: skip
+    parser.add_argument("-h", "--help", action="help", help="print this help")
+    parser.add_argument("places", nargs="*", help=argparse.SUPPRESS)
+    given = parser.parse(words)
+    if given.places:
+        raise OptionError(f"{prog} takes no names, but got {given.places[0]}")
+    wait_briefly_at_barriers()
+    quantize = None if given.quantize == "none" else given.quantize
+    rows = [*_versions(), *_hardware(), *_choice(given.device, given.dtype, quantize)]
+    width = max(len(name) for name, _ in rows)
+    console.result("".join(f"{name:{width}}  {value}\n" for name, value in rows))
+    return 0
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "tympan", __version__
+    yield "Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    for package in _PACKAGES:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            yield package, "not installed"
+
+
+def _hardware() -> Iterator[tuple[str, str]]:
+    import os
+
+    import torch
+
+    from tympan.model.cpu import this_cpu
+
+    cpu = this_cpu()
+    features = {"AMX": cpu.has_amx, "bfloat16 matrices": cpu.has_bfloat16, "VNNI": cpu.has_vnni}
+    found = [cpu.capability, *(name for name, is_there in features.items() if is_there)]
+    yield "processor", f"{os.cpu_count()} processors; {', '.join(found)}"
+    yield "int8 kernels", cpu.int8_engine or "none that pay on this processor"
+    yield "threads", f"at most {torch.get_num_threads()} (--threads, or OMP_NUM_THREADS)"
+    has_gpu = torch.cuda.is_available()
+    yield "CUDA", torch.cuda.get_device_name() if has_gpu else "no GPU that PyTorch can use"
+
+
+def _choice(device: str, dtype: str, quantize: str | None) -> Iterator[tuple[str, str]]:
+    from tympan.adapters.load import choose_device
+    from tympan.model.precision import choose_precision
+
+    chosen = choose_device(device)
+    precision = choose_precision(dtype, quantize, chosen)
+    yield "device", str(chosen)
+    yield "numbers", str(precision)
+    yield "because", precision.reason

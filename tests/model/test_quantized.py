@@ -1,0 +1,256 @@
+"""Int8 layers: close to those they stand in for, saved under their names, and lean in every step."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from oracles import random_state
+from tympan.config import Architecture
+from tympan.model.cpu import this_cpu
+from tympan.model.lean_step import _Step
+from tympan.model.precision import Precision, choose_precision
+from tympan.model.quantized import Int8Linear, Int8WeightLinear
+from tympan.model.whisper import Whisper
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor")
+
+ARCHITECTURE = Architecture(
+    vocab_size=211,
+    num_mel_bins=16,
+    d_model=64,
+    encoder_layers=1,
+    decoder_layers=3,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=96,
+    decoder_ffn_dim=160,
+    max_source_positions=30,
+    max_target_positions=40,
+)
+INT8 = Precision(torch.float32, torch.float32, torch.bfloat16, True, "a test")
+
+
+def random_whisper(precision: Precision | torch.dtype, architecture: Architecture = ARCHITECTURE) -> Whisper:
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in Whisper(architecture).state_dict().items()}
+    if architecture.tie_word_embeddings:
+        del shapes["proj_out.weight"]
+    return Whisper.from_state(architecture, random_state(shapes, 3, 0.3), precision)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return random_whisper(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    return random_whisper(INT8)
+
+
+@pytest.fixture(scope="module")
+def features():
+    return torch.randn(2, 16, 60, generator=torch.Generator().manual_seed(1))
+
+
+def read(model, features, tokens, *, one_by_one: bool):
+    """Logits [N, T, V] of `tokens` [N, T], in one pass or token by token."""
+    with torch.inference_mode():
+        audio = model.listen(model.encode(features))
+        cache = model.allocate_cache(len(tokens), tokens.shape[1])
+        parts = tokens.split(1, dim=1) if one_by_one else [tokens]
+        return torch.cat([model.project(model.hidden(part, cache, audio)) for part in parts], dim=1)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 8])
+@pytest.mark.parametrize("kind", [Int8Linear, Int8WeightLinear])
+def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 96)
+    states = torch.randn(n_rows, 1, 256)
+    exact, found = layer(states), kind({"fc": layer})(states)
+    assert found.shape == exact.shape
+    assert (found - exact).norm() < 0.015 * exact.norm()
+    assert not torch.equal(found, exact)
+
+
+def test_states_of_very_different_sizes_are_evened_out():
+    torch.manual_seed(0)
+    norm, layer = nn.LayerNorm(256), nn.Linear(256, 96)
+    with torch.no_grad():
+        norm.weight[::16] *= 60
+        layer.weight[:, ::16] /= 60
+        states = norm(torch.randn(1, 256))
+        exact = layer(states)
+        errors = [
+            (Int8Linear({"fc": layer}, norm=given)(states) - exact).norm().item() for given in (None, norm)
+        ]
+    assert errors[1] < 0.5 * errors[0], errors
+
+
+def test_several_layers_are_one_product():
+    torch.manual_seed(0)
+    layers = {
+        "q_proj": nn.Linear(64, 64),
+        "k_proj": nn.Linear(64, 64, bias=False),
+        "v_proj": nn.Linear(64, 32),
+    }
+    states = torch.randn(2, 64)
+    apart = torch.cat([layer(states) for layer in layers.values()], dim=1)
+    torch.testing.assert_close(Int8Linear(layers)(states), apart, atol=0.03, rtol=0)
+
+
+def test_the_model_says_nearly_the_same(plain, quantized, features):
+    tokens = torch.randint(0, 211, (2, 20), generator=torch.Generator().manual_seed(2))
+    exact = read(plain, features, tokens, one_by_one=False)
+    for one_by_one in (False, True):
+        found = read(quantized, features, tokens, one_by_one=one_by_one)
+        assert (found - exact).norm() < 0.05 * exact.norm()
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "silu"])
+def test_lean_steps_are_those_of_the_modules(activation, features):
+    architecture = Architecture.from_dict({**vars(ARCHITECTURE), "activation_function": activation})
+    tokens = torch.randint(0, 211, (6, 12), generator=torch.Generator().manual_seed(2))
+    model = random_whisper(torch.float32, architecture)
+    lean = read(model, features, tokens, one_by_one=True)
+    model.model.decoder.takes_lean_steps = False
+    torch.testing.assert_close(lean, read(model, features, tokens, one_by_one=True), atol=1e-5, rtol=1e-5)
+
+
+def test_lean_int8_steps_are_those_of_the_modules(quantized, features):
+    tokens = torch.randint(0, 211, (2, 12), generator=torch.Generator().manual_seed(2))
+    model = copy.deepcopy(quantized)
+    lean = read(model, features, tokens, one_by_one=True)
+    model.model.decoder.takes_lean_steps = False
+    plain = read(model, features, tokens, one_by_one=True)
+    # A norm that has the factors in it rounds otherwise than one that is multiplied by them.
+    assert (lean - plain).norm() < 0.01 * plain.norm()
+
+
+def test_a_model_that_moves_takes_its_steps_with_what_it_became(features):
+    model = random_whisper(torch.float32)
+    tokens = torch.randint(0, 211, (2, 6), generator=torch.Generator().manual_seed(2))
+    before = read(model, features, tokens, one_by_one=True)
+    model.double()
+    after = read(model, features, tokens, one_by_one=True)
+    torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        other = copy.deepcopy(model)
+        other.model.decoder.layers[0].fc2.weight.mul_(3)
+    assert not torch.allclose(read(other, features, tokens, one_by_one=True), after, atol=1e-2)
+
+
+def test_weights_are_saved_under_the_names_they_had(plain, quantized):
+    exact, saved = plain.state_dict(), quantized.state_dict()
+    assert saved.keys() == exact.keys()
+    for name, tensor in exact.items():
+        assert saved[name].shape == tensor.shape, name
+        assert (saved[name].float() - tensor).norm() <= 0.02 * tensor.norm(), name
+    again = Whisper.from_state(ARCHITECTURE, saved, torch.float32)
+    assert again.state_dict().keys() == exact.keys()
+
+
+def test_an_untied_projection_is_saved_as_it_is(features):
+    untied = Architecture.from_dict({**vars(ARCHITECTURE), "tie_word_embeddings": False})
+    exact, saved = (
+        random_whisper(precision, untied).state_dict()["proj_out.weight"]
+        for precision in (torch.float32, INT8)
+    )
+    torch.testing.assert_close(saved, exact, atol=0.02 * exact.abs().max().item(), rtol=0)
+
+
+def test_int8_weights_cannot_be_replaced(quantized):
+    with pytest.raises(RuntimeError, match="int8 weights are made when a model is loaded"):
+        quantized.load_state_dict(quantized.state_dict())
+
+
+def test_copies_and_pickles_say_the_same(quantized, features):
+    tokens = torch.randint(0, 211, (2, 5), generator=torch.Generator().manual_seed(2))
+    said = read(quantized, features, tokens, one_by_one=True)
+    for other in (copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized))):
+        assert torch.equal(read(other, features, tokens, one_by_one=True), said)
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operations that reach a kernel, views left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view:
+            self.counted.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_stays_lean(quantized, features):
+    """Operations and bytes do not depend on the machine: a step that grows is seen here, not in seconds."""
+    step = _Step(quantized.model.decoder)
+    with torch.inference_mode():
+        audio = quantized.listen(quantized.encode(features[:1]))
+        cache = quantized.allocate_cache(1)
+        quantized.hidden(torch.zeros(1, 3, dtype=torch.int64), cache, audio)
+        counter = Counter()
+        with counter:
+            step(torch.zeros(1, dtype=torch.int64), *cache.buffers, *audio.buffers, cache.length, None, None)
+    n_per_layer = (
+        len(counter.counted) - 4
+    ) / ARCHITECTURE.decoder_layers  # embedding, its sum and type, norm
+    assert n_per_layer <= 25, counter.counted
+    width, inner, n_layers = 64, 160, 3
+    n_weights = n_layers * (6 * width * width + 2 * width * inner)
+    assert quantized.bytes_per_step(1) == pytest.approx(
+        n_weights + 211 * width + n_layers * 2 * 2 * 30 * width, rel=0.15
+    )
+    assert random_whisper(torch.float32).bytes_per_step(1) > 3 * quantized.bytes_per_step(1)
+
+
+def test_the_hugging_face_class_decodes_in_int8_and_saves_as_before(base, tmp_path, sample):
+    import tympan
+    from tympan.audio.decode import read_waveform
+
+    model = tympan.WhisperForConditionalGeneration.from_pretrained(
+        "base", quantize="int8", local_files_only=True
+    )
+    processor = tympan.WhisperProcessor.from_pretrained("base", local_files_only=True)
+    features = processor(read_waveform(sample), sampling_rate=16_000, return_tensors="pt").input_features
+    said = processor.batch_decode(model.generate(features.to(model.dtype)), skip_special_tokens=True)
+    exact = tympan.WhisperForConditionalGeneration.from_pretrained(
+        "base", dtype="float32", local_files_only=True
+    )
+    expected = processor.batch_decode(exact.generate(features), skip_special_tokens=True)
+    normalize = tympan.EnglishTextNormalizer() if hasattr(tympan, "EnglishTextNormalizer") else str.lower
+    assert normalize(said[0]) == normalize(expected[0])
+    assert model.model.decoder.layers[0].fc1.__class__.__name__ == "Int8Linear"
+    model.save_pretrained(tmp_path)
+    again = tympan.WhisperForConditionalGeneration.from_pretrained(tmp_path, dtype="float32")
+    assert again.state_dict().keys() == exact.state_dict().keys()
+
+
+def test_what_cannot_be_quantized_says_so():
+    import tympan
+    from tympan.errors import OptionError
+
+    with pytest.raises(OptionError, match="WhisperModel is none"):
+        tympan.WhisperModel.from_pretrained("tiny.en", quantize="int8", local_files_only=True)
+
+
+def test_auto_is_what_load_model_takes(tiny_en, sample):
+    import tympan
+
+    quick = tympan.load_model("tiny.en", device="cpu", offline=True)
+    assert quick.model.precision == choose_precision("auto", "auto", CPU)
+    found = quick.transcribe(sample)
+    assert found.options["quantize"] == "int8"
+    assert found.options["precision"]["decoder"] == "int8"
+    assert found.options["precision_reason"]
+    assert tiny_en.transcribe(sample).options["quantize"] is None

@@ -1,0 +1,46 @@
+"""A Whisper small enough to search in a moment, with random weights and a vocabulary of its own."""
+
+from __future__ import annotations
+
+import torch
+
+from oracles import random_state
+from tympan.config import Architecture
+from tympan.model.whisper import Whisper
+from tympan.search.vocabulary import Vocabulary
+
+END = 60
+VOCABULARY = Vocabulary(
+    end_of_text=END,
+    start_of_transcript=61,
+    translate=64,
+    transcribe=65,
+    start_of_prev=67,
+    start_of_lm=66,
+    no_speech=68,
+    no_timestamps=69,
+    timestamp_begin=70,
+    languages={"en": 62, "de": 63},
+    blanks=(7,),
+    non_speech=(3, 5),
+)
+
+
+def small_model() -> Whisper:
+    """The same one every time, in float32."""
+    architecture = Architecture(
+        vocab_size=113,
+        num_mel_bins=7,
+        d_model=22,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=13,
+        decoder_ffn_dim=17,
+        max_source_positions=19,
+        max_target_positions=41,
+    )
+    shapes = {name: tensor.shape for name, tensor in Whisper(architecture).state_dict().items()}
+    shapes.pop("proj_out.weight")
+    return Whisper.from_state(architecture, random_state(shapes, 11, 0.6), torch.float32)
