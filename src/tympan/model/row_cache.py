@@ -126,13 +126,12 @@ class RowCache(PositionedCache):
         for layer in range(self._n_layers):
             model = like.layers[layer].keys
             shape = (n_rows, model.shape[1], self._capacity, model.shape[3])
-            fresh = LayerKeysValues(model.new_empty(shape), model.new_empty(shape))
+            # Zeros, since what is hidden by the mask must still be numbers.
+            fresh = LayerKeysValues(model.new_zeros(shape), model.new_zeros(shape))
             if self._layers:
                 n_own = len(self.starts)
                 fresh.keys[:n_own, :, : self.length] = self._layers[layer].keys[:n_own, :, : self.length]
                 fresh.values[:n_own, :, : self.length] = self._layers[layer].values[:n_own, :, : self.length]
-            fresh.keys[len(self.starts) :, :, : self._capacity] = 0  # hidden columns still must be numbers
-            fresh.values[len(self.starts) :, :, : self._capacity] = 0
             grown.append(fresh)
         self._layers = grown
 
