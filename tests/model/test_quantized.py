@@ -214,6 +214,14 @@ def test_a_step_stays_lean(quantized, features):
     assert random_whisper(torch.float32).bytes_per_step(1) > 3 * quantized.bytes_per_step(1)
 
 
+def test_a_bfloat16_encoder_convolves_as_the_others_do(plain, features):
+    narrow = copy.deepcopy(plain.model.encoder).bfloat16()
+    with torch.inference_mode():
+        exact = plain.encode(features)
+        found = narrow(features.bfloat16()).float()
+    assert (found - exact).norm() < 0.02 * exact.norm()
+
+
 def test_the_hugging_face_class_decodes_in_int8_and_saves_as_before(base, tmp_path, sample):
     import tympan
     from tympan.audio.decode import read_waveform

@@ -59,9 +59,13 @@ class AudioEncoder(nn.Module):
                 f" pad or cut the features to {expected}"
             )
         trace = trace or Trace()
-        states = F.gelu(self.conv1(features))  # [B, D, W]
-        states = F.gelu(self.conv2(states))  # [B, D, S]
-        states = states.transpose(1, 2) + self.embed_positions.weight  # [B, S, D]
+        if features.dtype == torch.bfloat16 and features.device.type == "cpu" and not self.training:
+            states = F.gelu(_convolve(features.transpose(1, 2), self.conv1))  # [B, W, D]
+            states = F.gelu(_convolve(states, self.conv2))  # [B, S, D]
+        else:
+            states = F.gelu(self.conv1(features))  # [B, D, W]
+            states = F.gelu(self.conv2(states)).transpose(1, 2)  # [B, S, D]
+        states = states + self.embed_positions.weight
         states = F.dropout(states, p=self.dropout, training=self.training)
         trace.keep_hidden(states)
         for layer in self.layers:
@@ -80,3 +84,18 @@ class AudioEncoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """`encode`, without a trace."""
         return self.encode(features)
+
+
+def _convolve(frames: Tensor, convolution: nn.Conv1d) -> Tensor:
+    """What `convolution`, padded by one frame, makes of `frames` [B, W, C]: [B, W / stride, D].
+
+    Frames that follow each other are a row of a single product, which for bfloat16 on a CPU takes a third of
+    the time of PyTorch's convolution.
+    """
+    (n_taps,), (stride,) = convolution.kernel_size, convolution.stride
+    padded = F.pad(frames, (0, 0, 1, 1)).contiguous()
+    n_windows, n_padded, n_channels = padded.shape
+    shape = (n_windows, (n_padded - n_taps) // stride + 1, n_taps * n_channels)
+    rows = padded.as_strided(shape, (n_padded * n_channels, stride * n_channels, 1))
+    weight = convolution.weight.transpose(1, 2).flatten(1)  # [D, taps × C]
+    return F.linear(rows, weight, convolution.bias)
