@@ -54,7 +54,10 @@ def main() -> None:
         table(TITLES, rows, n_names=2),
         *chosen(settled),
     ]
-    publish(title(QUESTION, arguments), "\n\n".join(body), packages(contestants), record=arguments.record)
+    only = "" if len(arguments.modes) == len(MODES) else f" ({', '.join(arguments.modes)})"
+    publish(
+        title(QUESTION, arguments) + only, "\n\n".join(body), packages(contestants), record=arguments.record
+    )
 
 
 def parse() -> argparse.Namespace:
