@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -16,6 +17,7 @@ from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
 from tympan.model.precision import Precision, choose_precision
 from tympan.model.quantized import Int8Linear, Int8WeightLinear
+from tympan.model.top_tokens import top_tokens
 from tympan.model.whisper import Whisper
 
 CPU = torch.device("cpu")
@@ -165,6 +167,26 @@ def test_an_untied_projection_is_saved_as_it_is(features):
         for precision in (torch.float32, INT8)
     )
     torch.testing.assert_close(saved, exact, atol=0.02 * exact.abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1_000,), (3, 1_111), (2, 2, 300)])
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_top_tokens_are_the_largest(shape, k):
+    logits = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(k)).view(shape).float()
+    values, indices = logits.topk(k, dim=-1)
+    found = top_tokens(logits, k)
+    assert torch.equal(found[0], values)
+    assert torch.equal(found[1], indices)
+
+
+def test_the_likeliest_logits_are_exact(plain, quantized):
+    states = torch.randn(3, 64, generator=torch.Generator().manual_seed(4))
+    weight = quantized.model.decoder.embed_tokens.weight.float()
+    exact = states @ weight.T
+    found = quantized.project(states)
+    likeliest = found.topk(3, dim=-1).indices
+    assert (found - exact).abs().amax() > 1e-3
+    torch.testing.assert_close(found.gather(1, likeliest), exact.gather(1, likeliest), atol=1e-4, rtol=1e-4)
 
 
 def test_int8_weights_cannot_be_replaced(quantized):

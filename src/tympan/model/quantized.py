@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tympan.errors import OptionError
 from tympan.model.cpu import this_cpu
+from tympan.model.top_tokens import top_tokens
 
 _LARGEST = 127
 _ROWS_AT_ONCE = 4096
+_N_EXACT = 8
 _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
@@ -37,7 +40,7 @@ class _Int8Module(nn.Module):
         self._names = tuple(layers)
         self.sizes = [layer.out_features for layer in layers.values()]
         self._has_bias = [layer.bias is not None for layer in layers.values()]
-        self._tied_weight = tied_weight
+        self.tied_weight = tied_weight
 
     def extra_repr(self) -> str:
         """What `print(model)` says of it."""
@@ -52,7 +55,7 @@ class _Int8Module(nn.Module):
         weight, bias = self._float_parameters()
         weights, biases = torch.split(weight, self.sizes), torch.split(bias, self.sizes)
         for index, name in enumerate(self._names):
-            own = weights[index] if self._tied_weight is None else self._tied_weight.detach()
+            own = weights[index] if self.tied_weight is None else self.tied_weight.detach()
             destination[f"{owner}{name}.weight"] = own
             if self._has_bias[index]:
                 destination[f"{owner}{name}.bias"] = biases[index]
@@ -124,6 +127,26 @@ class Int8Linear(_Int8Module):
         return weight if self.reduction is None else weight * self.reduction, bias.detach()
 
 
+class Int8Projection(Int8Linear):
+    """The projection to the vocabulary in int8, exact for the tokens that it finds likeliest.
+
+    int8 is good enough to find them, but may confuse the first with the second: on nine minutes of speech in
+    two languages base chose another token than in float32 for 17 of 1651 without this, and for 1 with it.
+    """
+
+    def __init__(self, projection: nn.Linear, *, norm: nn.LayerNorm, tied_weight: Tensor | None) -> None:
+        """`tied_weight` is the embedding that `projection` shares its weight with, if it does."""
+        super().__init__({"proj_out": projection}, norm=norm, tied_weight=tied_weight)
+        self.exact_weight = projection.weight.detach().half() if tied_weight is None else tied_weight
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Logits float32 [..., V] of `states` [..., D]."""
+        logits = super().forward(states)
+        _, likeliest = top_tokens(logits, _N_EXACT)
+        rows = F.embedding(likeliest, self.exact_weight).to(states.dtype)  # [..., 8, D]
+        return logits.scatter_(-1, likeliest, (rows * states[..., None, :]).sum(dim=-1))
+
+
 class Int8WeightLinear(_Int8Module):
     """Weights in int8, activations in bfloat16."""
 
@@ -172,8 +195,8 @@ def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this p
         layer.fc1 = Int8Linear({"fc1": layer.fc1}, norm=layer.final_layer_norm)
         layer.fc2 = Int8WeightLinear({"fc2": layer.fc2})
     is_tied = model.proj_out.weight is decoder.embed_tokens.weight
-    model.proj_out = Int8Linear(
-        {"proj_out": model.proj_out},
+    model.proj_out = Int8Projection(
+        model.proj_out,
         norm=decoder.layer_norm,
         tied_weight=decoder.embed_tokens.weight if is_tied else None,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tympan.model.top_tokens import top_tokens
 from tympan.search.hypothesis import Hypothesis
 
 Candidate = tuple[float, int, int]
@@ -29,7 +30,7 @@ class BeamSearch:
         """The best `n_rows` continuations of each window that do not end; those that end are set aside."""
         n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
-        likeliest, tokens = logits.topk(n_candidates, dim=1)  # [N', n_rows + 1]
+        likeliest, tokens = top_tokens(logits, n_candidates)  # [N', n_rows + 1]
         sums = torch.tensor([score for beam in self._beams for score in beam.sum_logprobs])
         logprobs = likeliest - logits.logsumexp(dim=1, keepdim=True)
         scores = (sums.to(logits.device)[:, None] + logprobs).tolist()
