@@ -25,7 +25,9 @@ class LeanStep:
     """The steps of a `TextDecoder` in evaluation mode, whose parameters and modules stay what they are."""
 
     def __init__(self, decoder: Any) -> None:  # noqa: ANN401  (TextDecoder, which imports this)
-        self._step = _compiled(_Step(decoder))
+        step = _Step(decoder)
+        is_on_cpu = decoder.embed_positions.weight.device.type == "cpu"
+        self._step = _compiled(step) if is_on_cpu else step  # on a GPU it has not been tried
 
     def __call__(
         self,
@@ -199,7 +201,7 @@ def _lean(module: nn.Module) -> nn.Module:
     return module
 
 
-def _compiled(step: _Step) -> nn.Module:
+def _compiled(step: nn.Module) -> nn.Module:
     """`step` compiled, or as it is where TorchScript is not to be had."""
     try:
         with warnings.catch_warnings():

@@ -241,7 +241,8 @@ class _Group:
     def _join(self) -> None:
         """Read the prompts of those that wait, choose their first tokens, and let them be open."""
         windows = [window for some, _ in self._waiting for window in some]
-        audio = CrossAttentionCache.join([heard for _, heard in self._waiting])
+        heard = [audio for _, audio in self._waiting]
+        audio = heard[0] if len(heard) == 1 else CrossAttentionCache.join(heard)
         self._waiting.clear()
         prompts = [window.task.prompt for window in windows]
         rows, at_start, logits = self._read_prompts(prompts, audio)
