@@ -24,7 +24,7 @@ AS_IN_THE_REFERENCE: Mapping[str, Any] = MappingProxyType(
         "retry_budget": None,
     }
 )
-"""The options with which the text is openai-whisper's, character for character, at temperature 0."""
+"""The options with which the text of a float32 model is openai-whisper's to the letter, at temperature 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

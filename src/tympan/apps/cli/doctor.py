@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from tympan.apps.cli.console import Console
 from tympan.apps.cli.library import wait_briefly_at_barriers
 from tympan.apps.cli.parser import Parser
+from tympan.apps.cli.request import add_precision_flags, wanted_quantize
 from tympan.errors import OptionError
 from tympan.version import __version__
 
@@ -25,28 +26,14 @@ _PACKAGES = ("torch", "numpy", "av", "tokenizers", "safetensors", "huggingface_h
 def doctor(words: Sequence[str], console: Console, *, prog: str) -> int:
     """Print what there is and what is chosen; the exit code is 0."""
     parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION)
-    parser.add_argument(
-        "--device",
-        default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
-        help="where to run (default: auto)",
-    )
-    parser.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"),
-        help="as for transcribe (default: auto)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--quantize", default="auto", choices=("auto", "int8", "none"),
-        help="as for transcribe (default: auto)",
-    )  # fmt: skip
+    add_precision_flags(parser)
     parser.add_argument("-h", "--help", action="help", help="print this help")
     parser.add_argument("places", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse(words)
     if given.places:
         raise OptionError(f"{prog} takes no names, but got {given.places[0]}")
     wait_briefly_at_barriers()
-    quantize = None if given.quantize == "none" else given.quantize
-    rows = [*_versions(), *_hardware(), *_choice(given.device, given.dtype, quantize)]
+    rows = [*_versions(), *_hardware(), *_choice(given.device, given.dtype, wanted_quantize(given))]
     width = max(len(name) for name, _ in rows)
     console.result("".join(f"{name:{width}}  {value}\n" for name, value in rows))
     return 0

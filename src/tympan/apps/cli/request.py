@@ -75,7 +75,7 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
         model=given.model,
         device=given.device,
         dtype=_dtype(given.dtype, given.fp16),
-        quantize=None if given.quantize == "none" else given.quantize,
+        quantize=wanted_quantize(given),
         offline=given.offline,
         threads=given.threads,
         options=_options(given),
@@ -123,6 +123,19 @@ def _add_model(parser: Parser) -> None:
         default="base",
         help="name, hub id or path of a Whisper model (default: base)",
     )
+    add_precision_flags(group)
+    group.add_argument(
+        "--offline", action=argparse.BooleanOptionalAction, default=False,
+        help="never use the network (default: off)",
+    )  # fmt: skip
+    group.add_argument(
+        "--threads", type=spelling(int), default=0, metavar="N",
+        help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
+    )  # fmt: skip
+
+
+def add_precision_flags(group: argparse._ActionsContainer) -> None:
+    """The flags that say where a model runs and with which numbers."""
     group.add_argument(
         "--device",
         default="auto",
@@ -137,14 +150,6 @@ def _add_model(parser: Parser) -> None:
         "--quantize", default="auto", choices=("auto", "int8", "none"),
         help="int8 weights in the decoder; auto: where --dtype is auto and the processor has kernels for it"
         " (default: auto)",
-    )  # fmt: skip
-    group.add_argument(
-        "--offline", action=argparse.BooleanOptionalAction, default=False,
-        help="never use the network (default: off)",
-    )  # fmt: skip
-    group.add_argument(
-        "--threads", type=spelling(int), default=0, metavar="N",
-        help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
     )  # fmt: skip
 
 
@@ -164,6 +169,11 @@ def _add_other_spellings(parser: Parser) -> None:
         help="try --temperature (or 0) and, in steps of X, what lies above it up to 1; None: it alone"
         " (default: the temperatures that --temperature lists)",
     )  # fmt: skip
+
+
+def wanted_quantize(given: argparse.Namespace) -> str | None:
+    """The library's `quantize` for the flag of that name."""
+    return None if given.quantize == "none" else str(given.quantize)
 
 
 def _dtype(dtype: str, fp16: bool | None) -> str:
