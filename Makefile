@@ -32,6 +32,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/short_clips.py --record
 	$(BIN)/python benchmarks/lengths.py --record
 	$(BIN)/python benchmarks/busy.py --record
+	$(BIN)/python benchmarks/stages.py --record
 	$(BIN)/python benchmarks/word_times.py --output-dir out/word_times
 	$(BIN)/python benchmarks/parity.py --output-dir out/parity
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from accuracy import REPOSITORY
-from peers.process import AVX2_ONLY, NOT_HELD_TO_AVX2, Contestant, contestant
+from peers.process import (
+    AVX2_ONLY,
+    NOT_HELD_TO_AVX2,
+    Contestant,
+    Measured,
+    Request,
+    contestant,
+    run_in_turn,
+)
 from peers.systems import SYSTEMS
 
 SPEECH = REPOSITORY.parent / "shared" / "speech"
@@ -68,3 +76,18 @@ def limited_to(isa: str | None, contestants: Sequence[Contestant]) -> list[Conte
 def packages(contestants: Iterable[Contestant]) -> list[str]:
     """The distributions whose versions belong to a result."""
     return [SYSTEMS[c.system].package for c in contestants]
+
+
+def compete(
+    arguments: argparse.Namespace, entrants: Sequence[Contestant], request: Request, *, warm_up: Request
+) -> list[tuple[Contestant, Measured]]:
+    """`run_in_turn` with the model, threads and runs that were asked for; each entrant with what it did."""
+    measured = run_in_turn(
+        entrants,
+        request,
+        warm_up=warm_up,
+        model_name=arguments.model,
+        n_threads=arguments.threads,
+        n_runs=arguments.runs,
+    )
+    return list(zip(entrants, measured, strict=True))

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from arguments import LONG_RECORDING, limited_to, packages, speed_parser, title
-from peers.process import Contestant, Measured, Request, run_in_turn
+from arguments import LONG_RECORDING, compete, limited_to, packages, speed_parser, title
+from peers.process import Contestant, Measured, Request
 from peers.weights import OUTPUT
 from references import References, percent
 from report import chosen, median_and_range, publish, table
@@ -107,15 +107,7 @@ def measure(
         Request((sound,), (arguments.language,))
         for sound in (write_wave(name, samples), write_wave("opening", samples[:n_opening]))
     )
-    measured = run_in_turn(
-        entrants,
-        whole,
-        warm_up=opening,
-        model_name=arguments.model,
-        n_threads=arguments.threads,
-        n_runs=arguments.runs,
-    )
-    return list(zip(entrants, measured, strict=True))
+    return compete(arguments, entrants, whole, warm_up=opening)
 
 
 def write_wave(name: str, samples: NDArray[np.float32]) -> str:

@@ -7,7 +7,7 @@
 Systems: `openai`, `faster-whisper`, `faster-whisper-batched` (batches of 8, its voice activity detector on)
 and `tympan`, all with the same weights, greedy, and otherwise with the gates and the fallback each has by
 default. `--options` holds arguments of the system's own `transcribe` that replace these; `compute_type`
-("int8" unless given) belongs to faster-whisper's model.
+("int8" unless given) belongs to faster-whisper's model, `dtype` ("auto" unless given) to tympan's.
 
 The language is the manifest's; where that names none, or "mul", the system detects it. English-only models
 skip recordings in other languages. The peers hear the samples that tympan reads. Records are appended, and a
@@ -109,7 +109,7 @@ def tympan(model_name: str, options: Options, n_threads: int) -> Transcribe:
     import tympan
 
     torch.set_num_threads(n_threads)
-    transcriber = tympan.load_model(model_name, offline=True)
+    transcriber = tympan.load_model(model_name, dtype=options.pop("dtype", "auto"), offline=True)
 
     def transcribe(audio: Path, language: str | None) -> dict[str, Any]:
         result = transcriber.transcribe(audio, language=language, **options).to_dict()

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from accuracy import COUNTED_IN_CHARACTERS, Recording
-from arguments import limited_to, packages, speed_parser, title
-from peers.process import Contestant, Measured, Request, request_for, run_in_turn
+from arguments import compete, limited_to, packages, speed_parser, title
+from peers.process import Contestant, Measured, Request, request_for
 from references import References, percent
 from report import chosen, median_and_range, publish, table
 from tympan.text.error_rate import ErrorRate
@@ -36,15 +36,12 @@ def main() -> None:
     folder = arguments.speech / "clips"
     request = request_for([(folder / clip.key[1], clip.language) for clip in clips])
     entrants = [entrant(c, arguments.batch_size) for c in limited_to(arguments.isa, arguments.systems)]
-    measured = run_in_turn(
+    results = compete(
+        arguments,
         entrants,
         request,
         warm_up=Request(request.sounds[:N_WARM_UP], request.languages[:N_WARM_UP]),
-        model_name=arguments.model,
-        n_threads=arguments.threads,
-        n_runs=arguments.runs,
     )
-    results = list(zip(entrants, measured, strict=True))
     languages = list(dict.fromkeys(clip.language for clip in clips))
     body = [
         f"{arguments.model}, {len(clips)} clips, {counts(clips)}; {arguments.threads} threads; "

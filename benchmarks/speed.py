@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from arguments import LONG_RECORDING, limited_to, packages, speed_parser, title
-from peers.process import Contestant, Measured, Request, request_for, run_in_turn, save_samples
+from arguments import LONG_RECORDING, compete, limited_to, packages, speed_parser, title
+from peers.process import Contestant, Measured, Request, request_for, save_samples
 from peers.systems import SYSTEMS
 from references import References, percent
 from report import chosen, median_and_range, publish, table
@@ -79,15 +79,7 @@ def measure(
     request = request_for([(arguments.audio, arguments.language)])
     opening = np.load(request.sounds[0])[: int(arguments.warm_up_seconds * SAMPLING_RATE)]
     warm_up = Request((save_samples(f"{arguments.audio.stem}.opening", opening),), request.languages)
-    measured = run_in_turn(
-        entrants,
-        request,
-        warm_up=warm_up,
-        model_name=arguments.model,
-        n_threads=arguments.threads,
-        n_runs=arguments.runs,
-    )
-    return list(zip(entrants, measured, strict=True))
+    return compete(arguments, entrants, request, warm_up=warm_up)
 
 
 def mode_rows(

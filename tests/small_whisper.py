@@ -6,6 +6,7 @@ import torch
 
 from oracles import random_state
 from tympan.config import Architecture
+from tympan.model.precision import Precision
 from tympan.model.whisper import Whisper
 from tympan.search.vocabulary import Vocabulary
 
@@ -26,6 +27,22 @@ VOCABULARY = Vocabulary(
 )
 
 
+def random_whisper(
+    architecture: Architecture,
+    precision: Precision | torch.dtype = torch.float32,
+    *,
+    seed: int = 0,
+    scale: float | None = None,
+) -> Whisper:
+    """A Whisper with weights of `oracles.random_state`."""
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in Whisper(architecture).state_dict().items()}
+    if architecture.tie_word_embeddings:
+        del shapes["proj_out.weight"]
+    state = random_state(shapes, seed) if scale is None else random_state(shapes, seed, scale)
+    return Whisper.from_state(architecture, state, precision)
+
+
 def small_model() -> Whisper:
     """The same one every time, in float32."""
     architecture = Architecture(
@@ -41,6 +58,4 @@ def small_model() -> Whisper:
         max_source_positions=19,
         max_target_positions=41,
     )
-    shapes = {name: tensor.shape for name, tensor in Whisper(architecture).state_dict().items()}
-    shapes.pop("proj_out.weight")
-    return Whisper.from_state(architecture, random_state(shapes, 11, 0.6), torch.float32)
+    return random_whisper(architecture, seed=11, scale=0.6)

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import torch
 
-from oracles import random_state, transformers_twin
+import small_whisper
+from oracles import transformers_twin
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.whisper import Whisper
@@ -48,11 +49,7 @@ CONFIGS = [
 
 
 def random_whisper(values: dict, seed: int = 0) -> Whisper:
-    config = Architecture.from_dict(values)
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in Whisper(config).state_dict().items()}
-    del shapes["proj_out.weight"]
-    return Whisper.from_state(config, random_state(shapes, seed), torch.float32)
+    return small_whisper.random_whisper(Architecture.from_dict(values), seed=seed)
 
 
 def random_inputs(model: Whisper, n_windows: int = 3, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

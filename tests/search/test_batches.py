@@ -7,9 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from oracles import random_state
-from small_whisper import END, VOCABULARY, small_model
-from tympan.model.whisper import Whisper
+from small_whisper import END, VOCABULARY, random_whisper
 from tympan.search.loops import cut_loop, loop_start
 from tympan.search.options import DecodeOptions
 from tympan.search.pool import WindowTask, decode_windows
@@ -21,18 +19,6 @@ PROMPTS = [
     Prompt((67, 20, 61, 62, 64), 2),
     Prompt((61, 63, 65, 30), 0),
 ]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def audio(model):
-    features = torch.randn(4, 7, 38, generator=torch.Generator().manual_seed(5))
-    with torch.inference_mode():
-        return model.listen(model.encode(features))
 
 
 def tasks(temperatures):
@@ -128,9 +114,7 @@ def test_no_loop_is_found_by_chance():
 def test_a_row_that_loops_is_ended(model, audio):
     """With everything else forbidden the model writes one token over and over."""
     roomy = dataclasses.replace(model.architecture, max_target_positions=120)
-    shapes = {name: tensor.shape for name, tensor in Whisper(roomy).state_dict().items()}
-    shapes.pop("proj_out.weight")
-    roomy_model = Whisper.from_state(roomy, random_state(shapes, 11, 0.6), torch.float32)
+    roomy_model = random_whisper(roomy, seed=11, scale=0.6)
     options = DecodeOptions(
         beam_size=None,
         suppress_tokens=tuple(token for token in range(113) if token != 4),

@@ -7,24 +7,12 @@ import random
 import pytest
 import torch
 
-from small_whisper import VOCABULARY, small_model
+from small_whisper import VOCABULARY
 from tympan.search.options import DecodeOptions
 from tympan.search.pool import DecodingPool, WindowTask, decode_windows
 from tympan.search.prompt import Prompt
 
 STARTS = [(61, 62, 65), (67, 10, 11, 12, 13, 14, 15, 16, 17, 61, 63, 65), (67, 20, 61, 62, 64)]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_model()
-
-
-@pytest.fixture(scope="module")
-def audio(model):
-    features = torch.randn(4, 7, 38, generator=torch.Generator().manual_seed(5))
-    with torch.inference_mode():
-        return model.listen(model.encode(features))
 
 
 def some_tasks(seed: int, temperatures: tuple[float, ...], n_tasks: int = 14) -> list[tuple[int, WindowTask]]:

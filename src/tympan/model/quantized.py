@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,36 +28,34 @@ _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
 
-class _Int8Module(nn.Module):
+class _Int8Module(nn.Module, ABC):
     """One linear layer, or several that read the same states, in int8.
 
     In a state dict the layers have the names and shapes they had as `nn.Linear`, so that the model can be
     saved and loaded as before. Not for training.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Linear], tied_weight: Tensor | None = None) -> None:
+    def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
         super().__init__()
         self.in_features = next(iter(layers.values())).in_features
         self._names = tuple(layers)
         self.sizes = [layer.out_features for layer in layers.values()]
         self._has_bias = [layer.bias is not None for layer in layers.values()]
-        self.tied_weight = tied_weight
 
     def extra_repr(self) -> str:
         """What `print(model)` says of it."""
         return f"{self.in_features} -> {' + '.join(map(str, self.sizes))}, {', '.join(self._names)}"
 
+    @abstractmethod
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         """Weights [out, in] and biases [out] of all layers, float32."""
-        raise NotImplementedError
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         owner = prefix[: prefix[:-1].rfind(".") + 1]
         weight, bias = self._float_parameters()
         weights, biases = torch.split(weight, self.sizes), torch.split(bias, self.sizes)
         for index, name in enumerate(self._names):
-            own = weights[index] if self.tied_weight is None else self.tied_weight.detach()
-            destination[f"{owner}{name}.weight"] = own
+            destination[f"{owner}{name}.weight"] = weights[index]
             if self._has_bias[index]:
                 destination[f"{owner}{name}.bias"] = biases[index]
 
@@ -70,18 +69,9 @@ class _Int8Module(nn.Module):
 class Int8Linear(_Int8Module):
     """Weights and activations in int8."""
 
-    def __init__(
-        self,
-        layers: Mapping[str, nn.Linear],
-        *,
-        norm: nn.LayerNorm | None = None,
-        tied_weight: Tensor | None = None,
-    ) -> None:
-        """`layers` by name: their outputs follow each other.
-
-        `norm` makes the states that they read. `tied_weight` is what the only layer shares with an embedding.
-        """
-        super().__init__(layers, tied_weight)
+    def __init__(self, layers: Mapping[str, nn.Linear], *, norm: nn.LayerNorm | None = None) -> None:
+        """`layers` by name: their outputs follow each other. `norm` makes the states that they read."""
+        super().__init__(layers)
         weights = [layer.weight.detach() for layer in layers.values()]
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         enlargement = None if norm is None else _evened_out(norm, weight)
@@ -134,10 +124,10 @@ class Int8Projection(Int8Linear):
     two languages base chose another token than in float32 for 17 of 1651 without this, and for 1 with it.
     """
 
-    def __init__(self, projection: nn.Linear, *, norm: nn.LayerNorm, tied_weight: Tensor | None) -> None:
-        """`tied_weight` is the embedding that `projection` shares its weight with, if it does."""
-        super().__init__({"proj_out": projection}, norm=norm, tied_weight=tied_weight)
-        self.exact_weight = projection.weight.detach().half() if tied_weight is None else tied_weight
+    def __init__(self, projection: nn.Linear, *, norm: nn.LayerNorm) -> None:
+        """A weight that `projection` shares with the embedding, in float16 already, is not held twice."""
+        super().__init__({"proj_out": projection}, norm=norm)
+        self.exact_weight = projection.weight.detach().half()
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits float32 [..., V] of `states` [..., D]."""
@@ -145,6 +135,10 @@ class Int8Projection(Int8Linear):
         _, likeliest = top_tokens(logits, _N_EXACT)
         rows = F.embedding(likeliest, self.exact_weight).to(states.dtype)  # [..., 8, D]
         return logits.scatter_(-1, likeliest, (rows * states[..., None, :]).sum(dim=-1))
+
+    def _float_parameters(self) -> tuple[Tensor, Tensor]:
+        _, bias = super()._float_parameters()
+        return self.exact_weight.float(), bias
 
 
 class Int8WeightLinear(_Int8Module):
@@ -194,12 +188,7 @@ def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this p
         cross.out_proj = Int8Linear({"out_proj": cross.out_proj})
         layer.fc1 = Int8Linear({"fc1": layer.fc1}, norm=layer.final_layer_norm)
         layer.fc2 = Int8WeightLinear({"fc2": layer.fc2})
-    is_tied = model.proj_out.weight is decoder.embed_tokens.weight
-    model.proj_out = Int8Projection(
-        model.proj_out,
-        norm=decoder.layer_norm,
-        tied_weight=decoder.embed_tokens.weight if is_tied else None,
-    )
+    model.proj_out = Int8Projection(model.proj_out, norm=decoder.layer_norm)
 
 
 def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:

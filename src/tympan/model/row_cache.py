@@ -7,7 +7,7 @@ before that is not looked at. So a step writes one slice for all rows, however l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,23 +27,17 @@ _SPARE_COLUMNS = 64
 class RowCache(PositionedCache):
     """Keys and values of text, [rows, H, columns, K] per layer, in buffers that are kept; a `TextCache`.
 
-    `length` columns are filled. `n_rows` rows are there, of which row i begins in column `starts[i]`.
+    `length` columns are filled. Row i begins in column `starts[i]`.
     """
 
-    def __init__(self, n_layers: int, n_positions: int) -> None:
+    def __init__(self, n_positions: int) -> None:
         self.length = 0
         self.starts: list[int] = []
-        self._n_layers = n_layers
         self._capacity = n_positions + _SPARE_COLUMNS
         self._layers: list[LayerKeysValues] = []
         self._buffers: Buffers = ([], [])
         self._is_hidden: Tensor | None = None
-        self._positions: Tensor | None = None
-
-    @property
-    def n_rows(self) -> int:
-        """N: rows that are there."""
-        return len(self.starts)
+        self._first_columns: Tensor | None = None
 
     @property
     def mask(self) -> Tensor | None:
@@ -53,7 +47,7 @@ class RowCache(PositionedCache):
     @property
     def positions(self) -> Tensor | None:
         """The place of each row's next token in its own text, int64 [N, 1]; None: `length` for all."""
-        return None if self._positions is None else self.length - self._positions
+        return None if self._first_columns is None else self.length - self._first_columns
 
     @property
     def buffers(self) -> Buffers:
@@ -84,7 +78,7 @@ class RowCache(PositionedCache):
         if not self.starts:
             self.length = 0
         if read.length > self.length:
-            self._move_right(read.length - self.length, like=read)
+            self._move_right(read.length - self.length)
         n_before, n_after = len(self.starts), len(self.starts) + len(lengths)
         self._make_room(n_after, like=read)
         columns = slice(self.length - read.length, self.length)
@@ -98,9 +92,8 @@ class RowCache(PositionedCache):
         """Go on with `rows` alone, in this order; none comes later than it was, or takes another's place."""
         for place, row in enumerate(rows):
             if place != row:
-                for kv in self._layers:
-                    kv.keys[place, :, : self.length] = kv.keys[row, :, : self.length]
-                    kv.values[place, :, : self.length] = kv.values[row, :, : self.length]
+                for buffer in self._every_buffer():
+                    buffer[place, :, : self.length] = buffer[row, :, : self.length]
         self.starts = [self.starts[row] for row in rows]
         self._note_starts()
 
@@ -113,41 +106,42 @@ class RowCache(PositionedCache):
         places = torch.tensor(changed, device=device)
         sources = torch.tensor([rows[place] for place in changed], device=device)
         columns = slice(first_column, self.length)
+        for buffer in self._every_buffer():
+            part = buffer[:, :, columns]
+            part.index_copy_(0, places, part.index_select(0, sources))
+
+    def _every_buffer(self) -> Iterator[Tensor]:
+        """Keys and values of each layer, with the rows that there is room for."""
         for kv in self._layers:
-            for buffer in (kv.keys, kv.values):
-                part = buffer[:, :, columns]
-                part.index_copy_(0, places, part.index_select(0, sources))
+            yield kv.keys
+            yield kv.values
 
     def _make_room(self, n_rows: int, like: SelfAttentionCache) -> None:
         n_held = self._layers[0].keys.shape[0] if self._layers else 0
         if n_rows <= n_held:
             return
-        grown = []
-        for layer in range(self._n_layers):
-            model = like.layers[layer].keys
-            shape = (n_rows, model.shape[1], self._capacity, model.shape[3])
-            # Zeros, since what is hidden by the mask must still be numbers.
-            fresh = LayerKeysValues(model.new_zeros(shape), model.new_zeros(shape))
-            if self._layers:
-                n_own = len(self.starts)
-                fresh.keys[:n_own, :, : self.length] = self._layers[layer].keys[:n_own, :, : self.length]
-                fresh.values[:n_own, :, : self.length] = self._layers[layer].values[:n_own, :, : self.length]
-            grown.append(fresh)
-        self._layers = grown
+        _, n_heads, _, head_width = like.layers[0].keys.shape
+        shape = (n_rows, n_heads, self._capacity, head_width)
+        before = list(self._every_buffer())
+        # Zeros, since what is hidden by the mask must still be numbers.
+        self._layers = [
+            LayerKeysValues(kv.keys.new_zeros(shape), kv.values.new_zeros(shape)) for kv in like.layers
+        ]
+        here = (slice(len(self.starts)), slice(None), slice(self.length))
+        for held, fresh in zip(before, self._every_buffer(), strict=False):
+            fresh[here] = held[here]
 
     def _move_left(self, n_columns: int) -> None:
-        for kv in self._layers:
-            for buffer in (kv.keys, kv.values):
-                buffer[:, :, : self.length - n_columns] = buffer[:, :, n_columns : self.length].clone()
+        for buffer in self._every_buffer():
+            buffer[:, :, : self.length - n_columns] = buffer[:, :, n_columns : self.length].clone()
         self.length -= n_columns
         self.starts = [start - n_columns for start in self.starts]
         self._note_starts()
 
-    def _move_right(self, n_columns: int, like: SelfAttentionCache) -> None:
+    def _move_right(self, n_columns: int) -> None:
         if self.starts:
-            for kv in self._layers:
-                for buffer in (kv.keys, kv.values):
-                    buffer[:, :, n_columns : self.length + n_columns] = buffer[:, :, : self.length].clone()
+            for buffer in self._every_buffer():
+                buffer[:, :, n_columns : self.length + n_columns] = buffer[:, :, : self.length].clone()
         self.length += n_columns
         self.starts = [start + n_columns for start in self.starts]
 
@@ -159,7 +153,7 @@ class RowCache(PositionedCache):
             [kv.values[:n_rows] for kv in self._layers],
         )
         if not any(self.starts):
-            self._is_hidden = self._positions = None
+            self._is_hidden = self._first_columns = None
             return
         buffer = self._layers[0].keys
         starts = torch.tensor(self.starts, device=buffer.device)
@@ -167,7 +161,7 @@ class RowCache(PositionedCache):
         is_hidden = (columns < starts[:, None])[:, None, None]  # [N, 1, 1, C]
         self._is_hidden = torch.zeros(is_hidden.shape, dtype=buffer.dtype, device=buffer.device)
         self._is_hidden.masked_fill_(is_hidden, -math.inf)
-        self._positions = starts[:, None]
+        self._first_columns = starts[:, None]
 
 
 class AudioRows:

@@ -115,10 +115,7 @@ class Threads:
         if n_threads == 1 or not self.may_change:
             yield
             return
-        kind = (
-            n_threads,
-            n_rows.bit_length(),
-        )  # a step takes longer for more rows, and is judged by its like
+        kind = (n_threads, n_rows.bit_length())  # a step of more rows takes longer: it is judged by its like
         chooser = self._choosers.get(kind)
         if chooser is None:
             chooser = self._choosers[kind] = ThreadChooser(n_threads)

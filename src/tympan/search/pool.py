@@ -195,7 +195,7 @@ class _Group:
         self._n_rows = n_rows
         self._waiting: list[tuple[list[_Window], CrossAttentionCache]] = []
         self._open: list[_Window] = []
-        self._text = RowCache(model.architecture.decoder_layers, model.architecture.max_target_positions)
+        self._text = RowCache(model.architecture.max_target_positions)
         self._audio = AudioRows()
         self._chooser: WindowChooser | None = None
         self._written = torch.empty((0, 0), dtype=torch.int64, device=model.device)

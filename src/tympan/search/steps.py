@@ -83,14 +83,6 @@ class TextRows:
         """Let row i be a copy of what row `rows[i]` (int64 [N]) is now."""
         self.text = self.text.select(rows)
 
-    def keep(self, windows: Sequence[int], rows: Tensor) -> None:
-        """Go on with these windows alone, whose row i is a copy of what row `rows[i]` (int64 [N]) is now."""
-        index = torch.tensor(windows, device=rows.device)
-        self.audio = self.audio.select(index)
-        self.text = self.text.select(rows)
-        if self._is_text is not None:
-            self._is_text = self._is_text[index]
-
     def forget(self, n_positions: int) -> None:
         """Take back the latest `n_positions` of every row."""
         self.text.length -= n_positions
