@@ -25,7 +25,8 @@ class Segment:
     tokens carry, so that texts of segments join without loss. `tokens` are the ids, timestamps included.
     `avg_logprob`, `compression_ratio` and `no_speech_prob` describe the whole window the segment was
     decoded in, as openai-whisper reports them; `temperature` is the one that produced it. `language` is the
-    code of the language it was decoded in.
+    code of the language it was decoded in. `speaker` says who speaks, or on which channel, where that is
+    known.
     """
 
     id: int
@@ -39,6 +40,7 @@ class Segment:
     no_speech_prob: float
     words: tuple[Word, ...] = ()
     language: str = ""
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

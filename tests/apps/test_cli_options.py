@@ -115,7 +115,7 @@ def test_switches_have_three_spellings(words: list[str], on: bool) -> None:
 def test_a_switch_does_not_eat_the_file_behind_it() -> None:
     request = read_request(["--offline", "talk.mp3", "--suppress-blank", "more.mp3"], prog="tympan")
     assert request.files == ("talk.mp3", "more.mp3")
-    assert request.offline
+    assert request.model.offline
 
 
 def test_openai_spelling_of_a_switch_reaches_the_options() -> None:
@@ -148,7 +148,7 @@ def test_files_and_options_in_any_order() -> None:
     words = ["a.mp3", "--model", "tiny", "b.mp3", "-fsrt", "-", "--", "--c.mp3", "-o"]
     request = read_request(words, prog="tympan")
     assert request.files == ("a.mp3", "b.mp3", "-", "--c.mp3", "-o")
-    assert (request.model, request.form) == ("tiny", "srt")
+    assert (request.model.name, request.form) == ("tiny", "srt")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_ladder_of_temperatures(words: list[str], ladder: tuple[float, ...]) -> 
     ],
 )
 def test_fp16_stands_for_a_dtype(words: list[str], dtype: str) -> None:
-    assert read(*words).dtype == dtype
+    assert read(*words).model.dtype == dtype
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tympan.apps.cli.console import Console
 from tympan.apps.cli.library import wait_briefly_at_barriers
+from tympan.apps.cli.model_flags import add_precision_flags, wanted_quantize
 from tympan.apps.cli.parser import Parser
-from tympan.apps.cli.request import add_precision_flags, wanted_quantize
 from tympan.errors import OptionError
 from tympan.version import __version__
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import tympan
-from tympan.apps.cli.request import Request
 
 if TYPE_CHECKING:
     from tympan.transcription.job import OnProgress
+    from tympan.transcription.options import TranscribeOptions
     from tympan.transcription.stream import TranscriptStream
     from tympan.transcription.transcriber import Transcriber
 
@@ -18,26 +19,38 @@ LoadModel: TypeAlias = "Callable[..., Transcriber]"
 """`tympan.load_model`, or what stands in for it."""
 
 
-def open_transcriber(request: Request, load_model: LoadModel | None) -> Transcriber:
-    """The model that `request` names, ready on its device; `load_model` stands in for `tympan.load_model`."""
+@dataclass(frozen=True, kw_only=True)
+class ModelChoice:
+    """Which model a command computes with, and how: the arguments of `tympan.load_model`, and the threads."""
+
+    name: str
+    device: str
+    dtype: str
+    quantize: str | None
+    offline: bool
+    threads: int
+
+
+def open_transcriber(choice: ModelChoice, load_model: LoadModel | None) -> Transcriber:
+    """The model of `choice`, ready on its device; `load_model` stands in for `tympan.load_model`."""
     wait_briefly_at_barriers()
-    if request.threads:
-        set_threads(request.threads)
+    if choice.threads:
+        set_threads(choice.threads)
     load: LoadModel = load_model or tympan.load_model
     return load(
-        request.model,
-        device=request.device,
-        dtype=request.dtype,
-        quantize=request.quantize,
-        offline=request.offline,
+        choice.name,
+        device=choice.device,
+        dtype=choice.dtype,
+        quantize=choice.quantize,
+        offline=choice.offline,
     )
 
 
 def start(
-    transcriber: Transcriber, file: str, request: Request, on_progress: OnProgress | None
+    transcriber: Transcriber, file: str, options: TranscribeOptions, on_progress: OnProgress | None
 ) -> TranscriptStream:
     """The transcript of `file` in the making; "-" is standard input."""
-    return transcriber.stream(file, request.options, on_progress)
+    return transcriber.stream(file, options, on_progress)
 
 
 def wait_briefly_at_barriers() -> None:

@@ -13,60 +13,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
 
+from tympan.apps.cli.commands import COMMANDS
 from tympan.apps.cli.console import Console, ReaderGone, StdoutLost, write_utf8_to_stdout
-from tympan.apps.cli.convert import convert
-from tympan.apps.cli.doctor import doctor
 from tympan.apps.cli.library import LoadModel
-from tympan.apps.cli.transcribe import transcribe
 from tympan.errors import TympanError
 
 SOME_FAILED = 1
 USER_FAULT = 2
 INTERRUPTED = 130
 READER_GONE = 141
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: what it does, and the function that does it and gives the exit code.
-
-    `act` gets the words after the command's name, the console, the name to call the command by, and the
-    function that loads models.
-    """
-
-    summary: str
-    act: Callable[[Sequence[str], Console, str, LoadModel | None], int]
-
-
-def _transcribe(words: Sequence[str], console: Console, prog: str, load_model: LoadModel | None) -> int:
-    return transcribe(words, console, prog=prog, epilog=_commands_help(), load_model=load_model)
-
-
-def _convert(words: Sequence[str], console: Console, prog: str, _load_model: LoadModel | None) -> int:
-    return convert(words, console, prog=prog)
-
-
-def _doctor(words: Sequence[str], console: Console, prog: str, _load_model: LoadModel | None) -> int:
-    return doctor(words, console, prog=prog)
-
-
-COMMANDS: Mapping[str, Command] = {
-    "transcribe": Command("write down recordings; the command that is meant when none is named", _transcribe),
-    "convert": Command("write a checkpoint as a folder that other programs load", _convert),
-    "doctor": Command("say what it runs on here, and how it computes", _doctor),
-}
-"""Every command by its name. Words that do not start with one belong to `transcribe`."""
-
-
-def _commands_help() -> str:
-    width = max(map(len, COMMANDS))
-    rows = (f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items())
-    return "\n".join(("Commands:", *rows))
 
 
 def main(argv: Sequence[str] | None = None, *, load_model: LoadModel | None = None) -> int:

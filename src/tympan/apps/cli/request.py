@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tympan.apps.cli.flags import add_field_flags, given_fields, spelling
+from tympan.apps.cli.library import ModelChoice
+from tympan.apps.cli.model_flags import add_model_flags, model_choice
 from tympan.apps.cli.outputs import LINES, STDIN
 from tympan.apps.cli.parser import Parser
 from tympan.errors import OptionError
@@ -46,12 +48,7 @@ class Request:
     """
 
     files: tuple[str, ...]
-    model: str
-    device: str
-    dtype: str
-    quantize: str | None
-    offline: bool
-    threads: int
+    model: ModelChoice
     options: TranscribeOptions
     form: str | None
     live: bool
@@ -68,16 +65,9 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
         raise OptionError(f"standard input ({STDIN}) can be read only once")
     if STDIN in given.files and sys.stdin.isatty():
         raise OptionError(f"standard input is a terminal; expected sound, as in {prog} - < talk.mp3")
-    if given.threads < 0:
-        raise OptionError(f"--threads must be at least 0, but got {given.threads}")
     return Request(
         files=tuple(given.files),
-        model=given.model,
-        device=given.device,
-        dtype=_dtype(given.dtype, given.fp16),
-        quantize=wanted_quantize(given),
-        offline=given.offline,
-        threads=given.threads,
+        model=model_choice(given),
         options=_options(given),
         live=given.verbose,
         **_destination(given.format, given.output_dir, live=given.verbose),
@@ -87,7 +77,7 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
 def _parser(prog: str, epilog: str) -> Parser:
     parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION, epilog=epilog)
     _add_input_and_output(parser)
-    _add_model(parser)
+    add_model_flags(parser.add_argument_group("Model"))
     add_field_flags(parser, TranscribeOptions)
     _add_other_spellings(parser)
     return parser
@@ -115,44 +105,6 @@ def _add_input_and_output(parser: Parser) -> None:
     )
 
 
-def _add_model(parser: Parser) -> None:
-    group = parser.add_argument_group("Model")
-    group.add_argument(
-        "--model",
-        metavar="NAME",
-        default="base",
-        help="name, hub id or path of a Whisper model (default: base)",
-    )
-    add_precision_flags(group)
-    group.add_argument(
-        "--offline", action=argparse.BooleanOptionalAction, default=False,
-        help="never use the network (default: off)",
-    )  # fmt: skip
-    group.add_argument(
-        "--threads", type=spelling(int), default=0, metavar="N",
-        help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
-    )  # fmt: skip
-
-
-def add_precision_flags(group: argparse._ActionsContainer) -> None:
-    """The flags that say where a model runs and with which numbers."""
-    group.add_argument(
-        "--device",
-        default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
-        help="where it runs (default: auto)",
-    )
-    group.add_argument(
-        "--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"),
-        help="numbers it computes with (default: auto, which tympan doctor explains)",
-    )  # fmt: skip
-    group.add_argument(
-        "--quantize", default="auto", choices=("auto", "int8", "none"),
-        help="int8 weights in the decoder; auto: where --dtype is auto and the processor has kernels for it"
-        " (default: auto)",
-    )  # fmt: skip
-
-
 def _add_other_spellings(parser: Parser) -> None:
     group = parser.add_argument_group("As in openai-whisper's program")
     group.add_argument(
@@ -160,29 +112,11 @@ def _add_other_spellings(parser: Parser) -> None:
         help="the same as --format",
     )  # fmt: skip
     group.add_argument(
-        "--fp16", action=argparse.BooleanOptionalAction,
-        help="on: --dtype float16; off: --dtype float32 (default: as --dtype says)",
-    )  # fmt: skip
-    group.add_argument(
         "--temperature-increment-on-fallback", metavar="X",
         type=spelling(float | None), default=argparse.SUPPRESS,
         help="try --temperature (or 0) and, in steps of X, what lies above it up to 1; None: it alone"
         " (default: the temperatures that --temperature lists)",
     )  # fmt: skip
-
-
-def wanted_quantize(given: argparse.Namespace) -> str | None:
-    """The library's `quantize` for the flag of that name."""
-    return None if given.quantize == "none" else str(given.quantize)
-
-
-def _dtype(dtype: str, fp16: bool | None) -> str:
-    if fp16 is None:
-        return dtype
-    wanted = "float16" if fp16 else "float32"
-    if dtype not in ("auto", wanted):
-        raise OptionError(f"--fp16 {fp16} asks for {wanted}, but --dtype for {dtype}; give one of the two")
-    return wanted
 
 
 def _options(given: argparse.Namespace) -> TranscribeOptions:

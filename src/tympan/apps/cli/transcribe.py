@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from tympan.apps.cli import library
+from tympan.apps.cli.commands import commands_help
 from tympan.apps.cli.console import Console, one_line
 from tympan.apps.cli.outputs import LIVE_FORMS, distinct_stems, label, make_folder, rename_notes, write_files
 from tympan.apps.cli.request import Request, read_request
@@ -23,19 +24,18 @@ def transcribe(
     console: Console,
     *,
     prog: str,
-    epilog: str = "",
     load_model: library.LoadModel | None = None,
 ) -> int:
     """Do what `words` ask for; the exit code is 0, or 1 when a file failed.
 
     Raises TympanError when nothing could be done for any file: an option or the model is at fault.
     """
-    request = read_request(words, prog=prog, epilog=epilog)
+    request = read_request(words, prog=prog, epilog=commands_help())
     stems = distinct_stems(request.files)
     if request.file_formats:
         make_folder(request.output_dir)
-    with console.warnings_about(request.model):
-        transcriber = library.open_transcriber(request, load_model)
+    with console.warnings_about(request.model.name):
+        transcriber = library.open_transcriber(request.model, load_model)
     if request.file_formats:
         for note in rename_notes(request.files, stems):
             console.complain(f"warning: {note}")
@@ -87,7 +87,7 @@ class Run:
         """Transcribe `file`, its text going to stdout in the form asked for, live if it can be."""
         request = self._request
         with self._console.progress(label(file)) as on_progress:
-            stream = library.start(self._transcriber, file, request, on_progress)
+            stream = library.start(self._transcriber, file, request.options, on_progress)
             segments = iter(stream)
             opening = list(islice(segments, 1))  # an input that fails at once prints nothing
             if request.form is not None and len(request.files) > 1:
