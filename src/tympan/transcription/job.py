@@ -10,8 +10,9 @@ from typing import Any
 from tympan.audio.recording import Recording
 from tympan.results import Remark, Segment, Transcript
 from tympan.text.tokenizer import Tokenizer
+from tympan.transcription.answers import Answers
 from tympan.transcription.context import PreviousText
-from tympan.transcription.detection import detect_language
+from tympan.transcription.detection import FoundLanguage, detect_language
 from tympan.transcription.fallback import RetryBudget
 from tympan.transcription.guards import Guard, Speech
 from tympan.transcription.loop import RecordingLoop, WindowResult
@@ -43,7 +44,9 @@ class RecordingJob:
         n_text_positions: int,
         origin: Mapping[str, Any],
         on_progress: OnProgress | None = None,
+        answers: Answers | None = None,
     ) -> None:
+        """`answers` recall an earlier run with the same arguments, and are told what this one computes."""
         self.duration = recording.duration_s
         self._decoder = decoder
         self._recording = recording
@@ -58,9 +61,10 @@ class RecordingJob:
         self._dropped: list[Remark] = []
         self._recovered: list[Remark] = []
         parts = cut_parts(recording.n_frames, speech, options)
-        found = detect_language(decoder, recording, [clip for part in parts for clip in part], options)
+        answers = answers or Answers()
+        found = self._find_language(parts, answers)
         self.language, self.language_probability = found.language, found.probability
-        self.tasks = [self._task(part) for part in parts]
+        self.tasks = [self._task(part, number, answers) for number, part in enumerate(parts)]
         if self.tasks:
             self.tasks[0].heard = found.heard
         self._waiting: dict[LoopTask, list[WindowResult]] = {task: [] for task in self.tasks}
@@ -108,9 +112,18 @@ class RecordingJob:
             recovered=tuple(self._recovered),
         )
 
-    def _task(self, clips: Sequence[Clip]) -> LoopTask:
+    def _find_language(self, parts: Sequence[Sequence[Clip]], answers: Answers) -> FoundLanguage:
+        known = answers.recall_language()
+        if known is not None:
+            return FoundLanguage(*known)
+        clips = [clip for part in parts for clip in part]
+        found = detect_language(self._decoder, self._recording, clips, self._options)
+        answers.note_language(found.language, found.probability)
+        return found
+
+    def _task(self, clips: Sequence[Clip], number: int, answers: Answers) -> LoopTask:
         options = self._options
-        task = LoopTask(self._recording)
+        task = LoopTask(self._recording, answers=answers.of_part(number))
         loop = RecordingLoop(
             self._tokenizer.decode_text,
             options=options,
@@ -128,17 +141,21 @@ class RecordingJob:
     def _time_words(
         self, task: LoopTask, window: Window, pieces: Sequence[Piece], last_speech_s: float, language: str
     ) -> list[Piece]:
-        heard = task.heard
-        assert heard is not None
-        assert heard.window == window
-        return self._decoder.time_words(
-            heard,
+        known = task.answers.recall_words(window, pieces)
+        if known is not None:
+            return known
+        if task.heard is None or task.heard.window != window:  # its text was known, and not asked for
+            (task.heard,) = self._decoder.hear([(self._recording, window)])
+        timed = self._decoder.time_words(
+            task.heard,
             pieces,
             last_speech_s,
             recording=self._recording,
             options=self._options,
             language=language,
         )
+        task.answers.note_words(window, pieces, timed)
+        return timed
 
     def _append(self, result: WindowResult) -> None:
         for segment in result.segments:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tympan.audio.recording import Recording
+from tympan.transcription.answers import PartAnswers
 from tympan.transcription.fallback import Ask
 from tympan.transcription.loop import Answer, Loop, Question, WindowResult
 from tympan.transcription.options import TranscribeOptions
@@ -23,7 +24,8 @@ from tympan.transcription.window_decoder import HeardWindow, WindowDecoder
 class LoopTask:
     """One loop over a part of `recording`: what it waits for, and the window it heard last.
 
-    `loop` is set once the task exists, since what it is made of may ask the task for the window.
+    `loop` is set once the task exists, since what it is made of may ask the task for the window. What an
+    earlier run left among its `answers` is not asked again.
     """
 
     recording: Recording
@@ -31,18 +33,25 @@ class LoopTask:
     heard: HeardWindow | None = None
     ask: Question | None = None
     is_done: bool = False
+    answers: PartAnswers = field(default_factory=PartAnswers)
 
     def advance(self, answer: Answer | None = None) -> list[WindowResult]:
         """Go on, with the `answer` to what was asked, until the next question or the end; what came of it."""
         assert self.loop is not None
+        if self.ask is not None and answer is not None:
+            self.answers.note(self.ask, answer)
         self.ask = None
         results = []
         try:
             event = self.loop.send(answer)
-            while isinstance(event, WindowResult):
-                results.append(event)
-                event = next(self.loop)
-            self.ask = event
+            while self.ask is None:
+                if isinstance(event, WindowResult):
+                    results.append(event)
+                    event = next(self.loop)
+                elif known := self.answers.recall(event):
+                    event = self.loop.send(known)
+                else:
+                    self.ask = event
         except StopIteration:
             self.is_done = True
         return results

@@ -30,6 +30,7 @@ from tympan.text.languages import language_code
 from tympan.text.tokenizer import Tokenizer
 from tympan.timing.locate import default_heads
 from tympan.transcription.abilities import warn_of_untaught
+from tympan.transcription.answers import Answers
 from tympan.transcription.guards import Speech
 from tympan.transcription.job import OnProgress, RecordingJob
 from tympan.transcription.options import TranscribeOptions
@@ -131,13 +132,16 @@ class Transcriber:
         on_progress: OnProgress | None = None,
         *,
         sampling_rate: int | None = None,
+        answers: Answers | None = None,
     ) -> TranscriptStream:
         """A transcript in the making; `on_progress` is called after each window.
 
-        Arguments and errors are those of `transcribe`; sound and options are checked before this returns.
+        `answers` recall what an earlier run computed with the same sound, model and options, and are told
+        what this one does: so a run that was cut off goes on where it was. Arguments and errors are otherwise
+        those of `transcribe`; sound and options are checked before this returns.
         """
         settled = self._settle(options or TranscribeOptions())
-        job = self._job(audio, settled, sampling_rate, on_progress)
+        job = self._job(audio, settled, sampling_rate, on_progress, answers)
         return TranscriptStream(self._decoder, job, settled)
 
     def detect_language(
@@ -228,6 +232,7 @@ class Transcriber:
         options: TranscribeOptions,
         sampling_rate: int | None,
         on_progress: OnProgress | None = None,
+        answers: Answers | None = None,
     ) -> RecordingJob:
         with self.model.threads.for_large():
             recording, speech = self._read(audio, sampling_rate, options)
@@ -244,6 +249,7 @@ class Transcriber:
                 **self._precision(),
             },
             on_progress=on_progress,
+            answers=answers,
         )
 
     def _precision(self) -> dict[str, object]:
