@@ -223,7 +223,7 @@ def test_a_carried_prompt_leads_every_prompt_and_leaves_the_rest_of_the_room():
         ({"vad_threshold": 2}, "vad_threshold must be a probability"),
         ({"multilingual": True, "language": "de"}, "multilingual must be False when a language is given"),
         ({"languages": "en,de", "language": "de"}, "languages must be None when a language is given"),
-        ({"languages": ()}, "languages must be language codes"),
+        ({"languages": ()}, "languages must be names"),
         ({"retry_budget": -1}, "retry_budget must be at least 0"),
         ({"beam_size": -1}, "beam_size must be at least 1"),
     ],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.audio.channels import OneChannel
 from tympan.audio.promise import (
     ReadingLog,
     ends_inside_ogg_page,
@@ -43,12 +44,15 @@ _OUT_OF_REACH = "{} is an MP4 whose index stands at its end, out of reach in a p
 _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 
 
-def decode_source(source: object, notes: list[str]) -> Iterator[NDArray[np.float32]]:
+def decode_source(
+    source: object, notes: list[str], channel: int | None = None
+) -> Iterator[NDArray[np.float32]]:
     """Mono pieces `[n]` at 16 kHz of the first (default) sound in `source`, in order.
 
     Args:
         source: a path, `"-"`, the bytes of a file, or a binary file object.
         notes: receives one line for each thing that the caller should warn of.
+        channel: the only one to take, counted from 0; None mixes all.
 
     Raises:
         AudioError: the source cannot be opened, holds no sound, or holds NaN or infinite samples.
@@ -59,7 +63,8 @@ def decode_source(source: object, notes: list[str]) -> Iterator[NDArray[np.float
         try:
             with open_container(reader) as container:
                 stream = choose_stream(container, reader)
-                yield from _decode_stream(container, stream, reader, notes)
+                mixer = _Mixer(reader.label, notes) if channel is None else OneChannel(channel, reader.label)
+                yield from _decode_stream(container, stream, reader, mixer, notes)
         except av.FFmpegError as error:
             check_failure(reader)
             raise AudioError(
@@ -130,10 +135,13 @@ def decode_frames(
 
 
 def _decode_stream(
-    container: "InputContainer", stream: "AudioStream", reader: ByteReader, notes: list[str]
+    container: "InputContainer",
+    stream: "AudioStream",
+    reader: ByteReader,
+    mixer: "_Mixer | OneChannel",
+    notes: list[str],
 ) -> Iterator[NDArray[np.float32]]:
     log = ReadingLog()
-    mixer = _Mixer(reader.label, notes)
     n_samples = 0
     frames = _finite_frames(decode_frames(container, stream, log), stream, reader.label, log)
     for frame in frames:

@@ -32,7 +32,7 @@ _GROWTH = 1.125
 
 
 def iterate_waveform(
-    source: AudioSource, *, sampling_rate: int | None = None
+    source: AudioSource, *, sampling_rate: int | None = None, channel: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """The sound in `source` as chunks `[n]` of float32 at 16 kHz, in order: 30 s each, the last one shorter.
 
@@ -50,6 +50,7 @@ def iterate_waveform(
               dtype; the shorter axis is the channels. Floats are taken as they are, integers divided by
               their full scale, unsigned ones as offset binary. They are never changed.
         sampling_rate: of samples, in Hz; None means 16,000. Not for anything else: a file states its own.
+        channel: the only one to take, counted from 0; None mixes all.
 
     Raises:
         AudioError: there is no such file, it is not sound, it holds no samples, or some that are not finite.
@@ -60,7 +61,7 @@ def iterate_waveform(
             when mixed, so that the loudest one is used alone.
     """
     rate = _check_sampling_rate(source, sampling_rate)
-    return _iterate(source, rate)
+    return _iterate(source, rate, channel)
 
 
 def read_waveform(source: AudioSource, *, sampling_rate: int | None = None) -> NDArray[np.float32]:
@@ -84,18 +85,20 @@ def read_waveform(source: AudioSource, *, sampling_rate: int | None = None) -> N
     return waveform
 
 
-def _iterate(source: AudioSource, rate: int) -> Iterator[NDArray[np.float32]]:
+def _iterate(source: AudioSource, rate: int, channel: int | None) -> Iterator[NDArray[np.float32]]:
     notes: list[str] = []
-    for chunk in _chunks(source, rate, notes):
+    for chunk in _chunks(source, rate, notes, channel):
         _warn(notes)
         yield chunk
     _warn(notes)
 
 
-def _chunks(source: AudioSource, rate: int, notes: list[str]) -> Iterator[NDArray[np.float32]]:
+def _chunks(
+    source: AudioSource, rate: int, notes: list[str], channel: int | None = None
+) -> Iterator[NDArray[np.float32]]:
     if _holds_samples(source):
-        return _gather(mono_pieces(source, rate, notes))
-    return _gather(decode_source(source, notes))
+        return _gather(mono_pieces(source, rate, notes, channel))
+    return _gather(decode_source(source, notes, channel))
 
 
 def _gather(pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

@@ -33,7 +33,7 @@ def is_tensor(source: object) -> "TypeGuard[torch.Tensor]":
 
 
 def mono_pieces(
-    source: "np.ndarray | torch.Tensor", sampling_rate: int, notes: list[str]
+    source: "np.ndarray | torch.Tensor", sampling_rate: int, notes: list[str], channel: int | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """Mono pieces `[n]` at 16 kHz of `source`, an array or tensor `[n]`, `[C, n]` or `[n, C]`.
 
@@ -43,12 +43,15 @@ def mono_pieces(
         source: samples at `sampling_rate`. With two axes the shorter one is the channels (equal: the first).
         sampling_rate: in Hz.
         notes: receives one line for each thing that the caller should warn of.
+        channel: the only one to take, counted from 0; None mixes all.
 
     Raises:
         AudioError: not real numbers, not one or two axes, no samples, or samples that are not finite.
         OptionError: libswresample cannot convert from `sampling_rate`.
     """
-    channels = _as_channels(_as_array(source))
+    channels = as_channels(source)
+    if channel is not None:
+        channels = channels[channel : channel + 1]
     _check_finite(channels, sampling_rate)
     pieces = _mix(channels, _BLOCK_S * sampling_rate, notes)
     if sampling_rate == SAMPLING_RATE:
@@ -71,8 +74,9 @@ def _as_array(source: "np.ndarray | torch.Tensor") -> NDArray[Any]:
     return array
 
 
-def _as_channels(array: NDArray[Any]) -> NDArray[Any]:
-    """A view of `array` as `[C, n]`; raises AudioError where it cannot be sound."""
+def as_channels(source: "np.ndarray | torch.Tensor") -> NDArray[Any]:
+    """`source` as an array `[C, n]`, a view if it can be; raises AudioError where it cannot be sound."""
+    array = _as_array(source)
     if array.dtype.kind not in "fiu":
         raise AudioError(
             f"expected samples that are floats or integers, but got the dtype {array.dtype}: convert them"

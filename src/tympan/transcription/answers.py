@@ -23,7 +23,8 @@ from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard
 from tympan.transcription.windows import Window
 
 Entry = Mapping[str, Any]
-"""An answer in the types of JSON: `part` it belongs to, `to` which question, and the `answer`."""
+"""An answer in the types of JSON: the `channel` and the `part` it belongs to, `to` which question, and the
+`answer`."""
 
 _LANGUAGE_OF_ALL = -1
 """The part that the language of the recording belongs to: all of them."""
@@ -36,16 +37,28 @@ class Answers:
     """
 
     def __init__(
-        self, recalled: Iterable[Entry] = (), on_new: Callable[[Entry], None] = lambda _entry: None
+        self,
+        recalled: Iterable[Entry] = (),
+        on_new: Callable[[Entry], None] = lambda _entry: None,
+        *,
+        channel: int = 0,
     ) -> None:
+        """Those of one `channel`, counted from 0; a recording whose channels are mixed has one."""
+        self._all = tuple(recalled)
+        self._channel = channel
         self._recalled: dict[int, deque[Entry]] = {}
-        for entry in recalled:
-            self._recalled.setdefault(entry["part"], deque()).append(entry)
+        for entry in self._all:
+            if entry["channel"] == channel:
+                self._recalled.setdefault(entry["part"], deque()).append(entry)
         self._on_new = on_new
+
+    def of_channel(self, number: int) -> Answers:
+        """The answers of another channel of the same recording."""
+        return Answers(self._all, self._on_new, channel=number)
 
     def of_part(self, number: int) -> PartAnswers:
         """The answers of the part with this number, in the order of the recording."""
-        return PartAnswers(number, self._recalled.pop(number, deque()), self._on_new)
+        return PartAnswers(number, self._recalled.pop(number, deque()), self._tell)
 
     def recall_language(self) -> tuple[str, float] | None:
         """The language of the recording and its probability."""
@@ -56,7 +69,10 @@ class Answers:
     def note_language(self, language: str, probability: float) -> None:
         """The recording is in `language`."""
         answer = {"language": language, "probability": float(probability)}
-        self._on_new({"part": _LANGUAGE_OF_ALL, "to": "language", "answer": answer})
+        self._tell({"part": _LANGUAGE_OF_ALL, "to": "language", "answer": answer})
+
+    def _tell(self, entry: Entry) -> None:
+        self._on_new({"channel": self._channel, **entry})
 
 
 class PartAnswers:

@@ -22,6 +22,7 @@ from tympan.transcription.scheduler import LoopTask
 from tympan.transcription.segments import Piece
 from tympan.transcription.window_decoder import WindowDecoder
 from tympan.transcription.windows import Clip, Window
+from tympan.units import frames_to_seconds
 
 OnProgress = Callable[[float, float], None]
 """Told after each window: the second up to which the recording is done, and the seconds it lasts."""
@@ -30,7 +31,8 @@ OnProgress = Callable[[float, float], None]
 class RecordingJob:
     """Transcribes `recording` in parts that do not depend on each other: one, or as many as clips.
 
-    Language and duration are known from the start. Belongs to one thread.
+    Language and duration are known from the start; `reached_s` is the second before which it has no more
+    segments to give. Belongs to one thread.
     """
 
     def __init__(
@@ -45,8 +47,12 @@ class RecordingJob:
         origin: Mapping[str, Any],
         on_progress: OnProgress | None = None,
         answers: Answers | None = None,
+        speaker: str = "",
     ) -> None:
-        """`answers` recall an earlier run with the same arguments, and are told what this one computes."""
+        """`answers` recall an earlier run with the same arguments, and are told what this one computes.
+
+        `speaker` is that of every segment.
+        """
         self.duration = recording.duration_s
         self._decoder = decoder
         self._recording = recording
@@ -57,6 +63,8 @@ class RecordingJob:
         self._origin = origin
         self._on_progress = on_progress
         self._budget = RetryBudget(options.retry_budget, recording.n_frames)
+        self._speaker = speaker
+        self.reached_s = 0.0
         self._segments: list[Segment] = []
         self._dropped: list[Remark] = []
         self._recovered: list[Remark] = []
@@ -73,6 +81,11 @@ class RecordingJob:
             for task, part in zip(self.tasks, parts, strict=True)
         }
         self._done_frames = dict.fromkeys(self.tasks, 0)
+
+    @property
+    def n_side_by_side(self) -> int:
+        """How many of the tasks are to be worked on at the same time."""
+        return 1
 
     @property
     def is_done(self) -> bool:
@@ -159,7 +172,8 @@ class RecordingJob:
 
     def _append(self, result: WindowResult) -> None:
         for segment in result.segments:
-            self._segments.append(dataclasses.replace(segment, id=len(self._segments)))
+            self._segments.append(dataclasses.replace(segment, id=len(self._segments), speaker=self._speaker))
+        self.reached_s = frames_to_seconds(result.end_frame)
         self._dropped += result.dropped
         self._recovered += result.recovered
 

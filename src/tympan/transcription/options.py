@@ -92,6 +92,14 @@ class TranscribeOptions(DecodeOptions):
         0.5, "probability from which one window alone decides on the language"
     )
     multilingual: bool = option(False, "detect the language of every window anew")
+    channels: str = option(
+        "mix",
+        "transcribe all channels mixed, or split: each by itself, with its name as the speaker",
+        choices=("mix", "split"),
+    )
+    channel_names: tuple[str, ...] = option(
+        (), "with channels split: names of the channels in turn, such as agent,customer; () means Left, Right"
+    )
     clip_timestamps: tuple[float, ...] = option(
         (0.0,), "start,end,start,end,... in seconds of the clips to transcribe; the last end may be left out"
     )
@@ -100,7 +108,12 @@ class TranscribeOptions(DecodeOptions):
         super().__post_init__()
         object.__setattr__(self, "temperature", temperature_ladder(self.temperature))
         object.__setattr__(self, "clip_timestamps", _clip_timestamps(self.clip_timestamps))
-        object.__setattr__(self, "languages", _languages(self.languages))
+        object.__setattr__(self, "languages", _names("languages", self.languages))
+        object.__setattr__(self, "channel_names", _names("channel_names", self.channel_names or None) or ())
+        self._require(self.channels in ("mix", "split"), "channels", "'mix' or 'split'")
+        self._require(
+            not self.channel_names or self.channels == "split", "channel_names", "() unless channels is split"
+        )
         for name in ("no_speech_threshold", "vad_threshold", "language_detection_threshold"):
             value = getattr(self, name)
             may_be_none = name == "no_speech_threshold"
@@ -131,13 +144,13 @@ class TranscribeOptions(DecodeOptions):
         )  # fmt: skip
 
 
-def _languages(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Language names from "en,de" or several strings."""
+def _names(field: str, value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Names from "en,de" or several strings."""
     if value is None:
         return None
     names = value.split(",") if isinstance(value, str) else list(value)
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise OptionError(f"languages must be language codes such as en,de, but got {value!r}")
+        raise OptionError(f"{field} must be names such as en,de, but got {value!r}")
     return tuple(name.strip() for name in names)
 
 

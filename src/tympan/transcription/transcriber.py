@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.audio.channels import readable_twice
 from tympan.audio.decode import AudioSource, iterate_waveform
+from tympan.audio.probe import probe
 from tympan.audio.recording import Recording, read_recording
 from tympan.audio.speech import (
     SpeechListener,
@@ -20,7 +23,7 @@ from tympan.audio.speech import (
     find_speech,
     load_speech_model,
 )
-from tympan.errors import OptionError, TympanError
+from tympan.errors import AudioWarning, OptionError, TympanError
 from tympan.model.precision import Precision
 from tympan.model.whisper import Whisper
 from tympan.results import Segment, Transcript
@@ -31,6 +34,7 @@ from tympan.text.tokenizer import Tokenizer
 from tympan.timing.locate import default_heads
 from tympan.transcription.abilities import warn_of_untaught
 from tympan.transcription.answers import Answers
+from tympan.transcription.channels import ChannelsJob, channel_labels
 from tympan.transcription.guards import Speech
 from tympan.transcription.job import OnProgress, RecordingJob
 from tympan.transcription.options import TranscribeOptions
@@ -40,6 +44,7 @@ from tympan.transcription.window_decoder import WindowDecoder
 from tympan.transcription.windows import Clip, window_at
 
 Samples = NDArray[np.float32]
+Job = RecordingJob | ChannelsJob
 
 
 class Transcriber:
@@ -167,8 +172,8 @@ class Transcriber:
         sampling_rate: int | None,
         on_error: Callable[[AudioSource, TympanError], None] | None,
     ) -> Iterator[Transcript]:
-        jobs: list[RecordingJob | TympanError] = []
-        owners: dict[LoopTask, RecordingJob] = {}
+        jobs: list[Job | TympanError] = []
+        owners: dict[LoopTask, Job] = {}
 
         def tasks() -> Iterator[LoopTask]:
             for source in sources:
@@ -188,7 +193,7 @@ class Transcriber:
             owners[task].take(task, results)
             if task.is_done:
                 del owners[task]
-            while jobs and isinstance(job := jobs[0], RecordingJob) and job.is_done:
+            while jobs and not isinstance(job := jobs[0], TympanError) and job.is_done:
                 jobs.pop(0)
                 yield job.transcript()
         for job in jobs:
@@ -233,24 +238,33 @@ class Transcriber:
         sampling_rate: int | None,
         on_progress: OnProgress | None = None,
         answers: Answers | None = None,
-    ) -> RecordingJob:
-        with self.model.threads.for_large():
-            recording, speech = self._read(audio, sampling_rate, options)
-        return RecordingJob(
-            self._decoder,
-            recording,
-            self.tokenizer,
-            options,
-            speech=speech,
-            n_text_positions=self.model.architecture.max_target_positions,
-            origin={
-                "model": self.origin,
-                "device": str(self.model.device),
-                **self._precision(),
-            },
-            on_progress=on_progress,
-            answers=answers,
-        )
+    ) -> Job:
+        """What transcribes `audio`: one job, or where its channels are to be split one for each of them."""
+
+        def one(channel: int | None, speaker: str, on_progress: OnProgress | None) -> RecordingJob:
+            with self.model.threads.for_large():
+                recording, speech = self._read(audio, sampling_rate, options, channel)
+            return RecordingJob(
+                self._decoder,
+                recording,
+                self.tokenizer,
+                options,
+                speech=speech,
+                n_text_positions=self.model.architecture.max_target_positions,
+                origin={"model": self.origin, "device": str(self.model.device), **self._precision()},
+                on_progress=on_progress,
+                answers=(answers or Answers()).of_channel(channel or 0),
+                speaker=speaker,
+            )
+
+        if options.channels == "mix":
+            return one(None, "", on_progress)
+        audio = readable_twice(audio)
+        n_channels = probe(audio).n_channels
+        if n_channels == 1:
+            warnings.warn("there is one channel only, and nothing to split", AudioWarning, stacklevel=3)
+            return one(None, "", on_progress)
+        return ChannelsJob(one, channel_labels(n_channels, options.channel_names), on_progress)
 
     def _precision(self) -> dict[str, object]:
         """What numbers the model computes with, and why."""
@@ -263,10 +277,10 @@ class Transcriber:
         }
 
     def _read(
-        self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions
+        self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions, channel: int | None
     ) -> tuple[Recording, Speech | None]:
-        """The sound of `audio`, and where somebody speaks in it, if `options` need to know."""
-        chunks = iterate_waveform(audio, sampling_rate=sampling_rate)
+        """The sound of `audio` or a channel, and where somebody speaks in it, if `options` need to know."""
+        chunks = iterate_waveform(audio, sampling_rate=sampling_rate, channel=channel)
         is_guarded = options.drop_unspoken or options.recover_missed or options.snap_to_speech
         if not (options.vad_filter or is_guarded or options.multilingual or options.batch_size > 1):
             return self._recording(chunks), None
