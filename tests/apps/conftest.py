@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ class FakeStream:
     on_progress: Callable[[float, float], None] | None
     before: Callable[[int], None]
     transcript: Transcript | None = None
+    duration: float = 9.0
 
     def __iter__(self) -> Iterator[Segment]:
         for one in self.found:
@@ -49,12 +51,22 @@ class FakeLibrary:
     loaded: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     heard: list[Any] = field(default_factory=list)
     options: Any = None
+    answers: Any = None
 
     def load_model(self, name: str, **settings: Any) -> FakeLibrary:
         self.loaded.append((name, settings))
         return self
 
-    def stream(self, audio: Any, options: Any, on_progress: Any = None) -> FakeStream:
+    @property
+    def origin(self) -> str:
+        return "fake"
+
+    @property
+    def model(self) -> Any:
+        return SimpleNamespace(precision=None, device="cpu")
+
+    def stream(self, audio: Any, options: Any, on_progress: Any = None, *, answers: Any = None) -> FakeStream:
+        self.answers = answers
         self.heard.append(audio)
         self.options = options
         for complaint in self.complaints:

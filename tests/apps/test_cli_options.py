@@ -25,6 +25,8 @@ OTHER_THAN_DEFAULT: dict[str, tuple[str, Any]] = {
     "length_penalty": ("0.25", 0.25),
     "languages": ("de, English", ("de", "English")),
     "vad_filter": ("True", True),
+    "channels": ("split", "split"),
+    "channel_names": ("agent,customer", ("agent", "customer")),
 }
 BY_TYPE: dict[Any, tuple[str, Any]] = {
     str: ("some text", "some text"),
@@ -37,6 +39,7 @@ BY_TYPE: dict[Any, tuple[str, Any]] = {
 NEEDED = {
     "carry_initial_prompt": ["--initial-prompt", "names"],
     "hallucination_silence_threshold": ["--word-timestamps"],
+    "channel_names": ["--channels", "split"],
 }
 
 
@@ -114,7 +117,7 @@ def test_switches_have_three_spellings(words: list[str], on: bool) -> None:
 
 def test_a_switch_does_not_eat_the_file_behind_it() -> None:
     request = read_request(["--offline", "talk.mp3", "--suppress-blank", "more.mp3"], prog="tympan")
-    assert request.files == ("talk.mp3", "more.mp3")
+    assert [one.place for one in request.inputs] == ["talk.mp3", "more.mp3"]
     assert request.model.offline
 
 
@@ -145,10 +148,10 @@ def test_values_that_are_hard_to_write(words: list[str], name: str, value: Any) 
 
 
 def test_files_and_options_in_any_order() -> None:
-    words = ["a.mp3", "--model", "tiny", "b.mp3", "-fsrt", "-", "--", "--c.mp3", "-o"]
+    words = ["a.mp3", "--model", "tiny", "b.mp3", "--format=srt", "-", "--", "--c.mp3", "-o"]
     request = read_request(words, prog="tympan")
-    assert request.files == ("a.mp3", "b.mp3", "-", "--c.mp3", "-o")
-    assert (request.model.name, request.form) == ("tiny", "srt")
+    assert [one.place for one in request.inputs] == ["a.mp3", "b.mp3", "-", "--c.mp3", "-o"]
+    assert (request.model.name, request.output.form) == ("tiny", "srt")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_files_and_options_in_any_order() -> None:
         (["--suppress-blank=maybe"], "True or False.*'maybe'"),
         (["--no-suppress-blank=True"], "takes no value"),
         (["--task", "sing"], "task.*sing.*transcribe"),
-        (["--device", "toaster"], "device.*toaster.*cuda"),
+        (["--device", "toaster"], "device.*cuda.*toaster"),
         (["--dtype", "int3"], "dtype.*int3"),
         (["--format", "docx"], "format.*docx.*srt"),
         (["--language", "Klingon"], "language.*'Klingon'"),
@@ -226,19 +229,21 @@ def test_fp16_stands_for_a_dtype(words: list[str], dtype: str) -> None:
     ("words", "form", "file_formats", "folder"),
     [
         ([], "lines", (), None),
-        (["-f", "srt"], "srt", (), None),
-        (["--output_format", "json"], "json", (), None),
+        (["--format", "srt"], "srt", (), None),
+        (["--output_format", "json"], "lines", ("json",), "."),
+        (["-f", "srt,VTT"], "lines", ("srt", "vtt"), "."),
         (["-f", "all"], "lines", ("txt", "srt", "vtt", "tsv", "json"), "."),
         (["-o", "texts"], "lines", ("txt", "srt", "vtt", "tsv", "json"), "texts"),
         (["-o", "texts", "-f", "vtt"], "lines", ("vtt",), "texts"),
         (["-o", "texts", "-f", "vtt", "--verbose", "False"], None, ("vtt",), "texts"),
-        (["-f", "vtt", "--verbose", "False"], "vtt", (), None),
+        (["--format", "vtt", "--verbose", "False"], "vtt", (), None),
+        (["-f", "vtt", "--quiet"], None, ("vtt",), "."),
     ],
 )
 def test_where_results_go(words: list[str], form: str, file_formats: tuple[str, ...], folder: str) -> None:
     request = read(*words)
-    assert (request.form, request.file_formats) == (form, file_formats)
-    assert folder is None or str(request.output_dir) == folder
+    assert (request.output.form, request.output.formats) == (form, file_formats)
+    assert folder is None or str(request.output.folder) == folder
 
 
 @dataclass(frozen=True, kw_only=True)

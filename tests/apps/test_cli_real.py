@@ -41,7 +41,7 @@ def write_tone(path: Path, n_seconds: int = 2, rate: int = 16_000) -> None:
 def test_a_tiny_recording_from_end_to_end(tmp_path: Path) -> None:
     skip_unless_there_is_a_model()
     write_tone(tmp_path / "tone.wav")
-    words = ["tone.wav", "missing.wav", "--model", "tiny.en", "--offline", "-f", "json"]
+    words = ["tone.wav", "missing.wav", "--model", "tiny.en", "--offline", "--format", "json"]
     quick = ["--beam-size", "1", "--temperature", "0", "--sample-len", "8", "--threads", "1"]
     command = [sys.executable, "-m", "tympan", *words, *quick]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)

@@ -23,12 +23,14 @@ def load_model(
     offline: bool = False,
     revision: str | None = None,
     token: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Transcriber:
     """The Whisper called `name_or_path`, ready to transcribe.
 
     A name such as "base", "tiny.en" or "openai/whisper-small" is looked for among local paths, in the local
     Hub cache, in installed packages that carry weights, and on the Hub, in this order; `offline`, or
-    HF_HUB_OFFLINE=1 in the environment, leaves out the Hub. `revision` and `token` are the Hub's.
+    HF_HUB_OFFLINE=1 in the environment, leaves out the Hub. The Hub's are
+    `revision`, `token` and `cache_dir`.
     `device` is "auto", "cpu", "cuda" or "mps"; "auto" takes a CUDA GPU where there is one. `dtype` is
     "auto", "float32", "float16" or "bfloat16", `quantize` "auto", "int8" or None. With "auto" for both,
     numbers are kept as is quickest without a loss of words: see `tympan.model.precision`. dtype="float32"
@@ -37,7 +39,9 @@ def load_model(
     """
     chosen_device = choose_device(device)
     precision = choose_precision(dtype, quantize, chosen_device)
-    checkpoint = load_checkpoint(name_or_path, offline=offline, revision=revision, token=token)
+    checkpoint = load_checkpoint(
+        name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir
+    )
     model = Whisper.from_state(checkpoint.config, checkpoint.state, precision).to(chosen_device)
     heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
     return Transcriber(

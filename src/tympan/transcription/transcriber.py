@@ -127,8 +127,21 @@ class Transcriber:
         raises when its turn comes; with `on_error` that is called, and the source has no transcript.
         Arguments and errors are otherwise those of `transcribe`.
         """
-        settled = self._settle(make_options({**options, "batch_size": batch_size}))
-        return self._transcribe_many(sources, settled, sampling_rate, on_error)
+        chosen = make_options({**options, "batch_size": batch_size})
+        return self.stream_many(sources, chosen, sampling_rate=sampling_rate, on_error=on_error)
+
+    def stream_many(
+        self,
+        sources: Iterable[AudioSource],
+        options: TranscribeOptions,
+        *,
+        sampling_rate: int | None = None,
+        on_error: Callable[[AudioSource, TympanError], None] | None = None,
+        answers: Callable[[AudioSource], Answers | None] = lambda _source: None,
+    ) -> Iterator[Transcript]:
+        """As `transcribe_many`, with options made before; `answers` gives a source's, as for `stream`."""
+        settled = self._settle(options)
+        return self._transcribe_many(sources, settled, sampling_rate, on_error, answers)
 
     def stream(
         self,
@@ -171,6 +184,7 @@ class Transcriber:
         options: TranscribeOptions,
         sampling_rate: int | None,
         on_error: Callable[[AudioSource, TympanError], None] | None,
+        answers: Callable[[AudioSource], Answers | None],
     ) -> Iterator[Transcript]:
         jobs: list[Job | TympanError] = []
         owners: dict[LoopTask, Job] = {}
@@ -178,7 +192,7 @@ class Transcriber:
         def tasks() -> Iterator[LoopTask]:
             for source in sources:
                 try:
-                    job = self._job(source, options, sampling_rate)
+                    job = self._job(source, options, sampling_rate, answers=answers(source))
                 except TympanError as fault:
                     if on_error is None:
                         jobs.append(fault)

@@ -46,7 +46,11 @@ FORMATS: Mapping[str, Callable[[Transcript], str]] = {
 """Every format by name, which is also the suffix of its files: transcript -> text of the file."""
 
 
-def render(transcript: Transcript, format: str) -> str:
+OPENAI_FORMATS = ("txt", "srt", "vtt", "tsv", "json")
+"""The formats that openai-whisper's program calls all."""
+
+
+def render(transcript: Transcript, format: str, *, name: str = "recording") -> str:
     """The text of `transcript` in `format`; raises OptionError for a format that is not in `FORMATS`."""
     return _formatter(format, asked=f"the format {format!r}")(transcript)
 

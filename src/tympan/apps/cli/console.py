@@ -1,13 +1,16 @@
-"""Results go to stdout; what is said about the work goes to stderr, a line at a time."""
+"""Results go to stdout; what is said of the work goes to stderr, to people or to a program, and to a log."""
 
 from __future__ import annotations
 
 import io
+import json
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TextIO
 
 from tympan.errors import TympanWarning
 
@@ -24,9 +27,18 @@ class StdoutLost(Exception):  # noqa: N818
 
 
 class Console:
-    """The two streams of the program, and the progress display that must stay out of their way."""
+    """The streams of the program, and the progress display that must stay out of their way.
+
+    People get lines on stderr. With `as_json` a program gets one JSON object a line there instead, whose
+    `event` says what it is about (docs/progress.md). `log` gets both kinds, with the time. When it `is_quiet`
+    nothing but errors is said.
+    """
 
     def __init__(self) -> None:
+        self.as_json = False
+        self.is_quiet = False
+        self.log: TextIO | None = None
+        self._start_s = time.monotonic()
         self._bar: AudioBar | None = None
 
     def result(self, text: str) -> None:
@@ -41,26 +53,44 @@ class Console:
                 raise StdoutLost(f"stdout takes no more text: {error.strerror}") from None
 
     def say(self, line: str) -> None:
-        """Put one line on stderr."""
-        with self._bar.hidden() if self._bar else nullcontext():
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
+        """Tell people one line."""
+        self._note(line)
+        if not (self.as_json or self.is_quiet):
+            self._put(line)
 
     def complain(self, reason: object) -> None:
         """Put `tympan: reason` on stderr, on one line whatever the reason holds."""
-        self.say(f"tympan: {one_line(reason)}")
+        line = f"tympan: {one_line(reason)}"
+        self._note(line)
+        if self.as_json:
+            self._put_event("error", {"text": one_line(reason)})
+        else:
+            self._put(line)
+
+    def warn(self, reason: object) -> None:
+        """Put `tympan: warning: reason` on stderr."""
+        line = f"tympan: warning: {one_line(reason)}"
+        self._note(line)
+        if self.as_json:
+            self._put_event("warning", {"text": one_line(reason)})
+        elif not self.is_quiet:
+            self._put(line)
+
+    def event(self, event: str, **facts: object) -> None:
+        """Tell a program what happened, if there is one to tell."""
+        if event not in ("progress", "segment"):
+            self._note(f"{event} {json.dumps(facts, ensure_ascii=False, default=str)}")
+        if self.as_json:
+            self._put_event(event, facts)
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[float, float], None] | None]:
-        """A display of seconds done of seconds in total, or None where stderr is not a terminal."""
-        if not sys.stderr.isatty():
-            yield None
-            return
+    def progress(self, label: str) -> Iterator[AudioBar]:
+        """The progress display, gone on leaving."""
         from tympan.apps.cli.progress import AudioBar
 
         self._bar = AudioBar(label, sys.stderr)
         try:
-            yield self._bar.update
+            yield self._bar
         finally:
             self._bar.close()
             self._bar = None
@@ -74,12 +104,26 @@ class Console:
             text = one_line(message)
             if text not in seen:
                 seen.add(text)
-                self.complain(f"warning: {label}: {text}")
+                self.warn(f"{label}: {text}")
 
         with warnings.catch_warnings():
             warnings.simplefilter("always", TympanWarning)
             warnings.showwarning = show
             yield
+
+    def _put(self, line: str) -> None:
+        with self._bar.hidden() if self._bar else nullcontext():
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+    def _put_event(self, event: str, facts: dict[str, Any]) -> None:
+        seconds = round(time.monotonic() - self._start_s, 3)
+        self._put(json.dumps({"event": event, "at_s": seconds, **facts}, ensure_ascii=False, default=str))
+
+    def _note(self, line: str) -> None:
+        if self.log is not None:
+            self.log.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {line}\n")
+            self.log.flush()
 
 
 def one_line(reason: object) -> str:

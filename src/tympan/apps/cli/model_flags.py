@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from tympan.apps.cli.flags import spelling
 from tympan.apps.cli.library import ModelChoice
@@ -26,8 +27,14 @@ def add_model_flags(group: argparse._ActionsContainer) -> None:
         "--offline", action=argparse.BooleanOptionalAction, default=False,
         help="never use the network (default: off)",
     )  # fmt: skip
+    group.add_argument("--revision", metavar="R", help="branch, tag or commit of a model of the Hub")
+    group.add_argument("--token", metavar="TOKEN", help="token for a model of the Hub that is not public")
     group.add_argument(
-        "--threads", type=spelling(int), default=0, metavar="N",
+        "--model-dir", metavar="DIR",
+        help="where models are kept: a cache of the Hub, or openai-whisper's (default: the usual cache)",
+    )  # fmt: skip
+    group.add_argument(
+        "--threads", type=spelling(int | None), default=0, metavar="N",
         help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
     )  # fmt: skip
 
@@ -37,8 +44,9 @@ def add_precision_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--device",
         default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
-        help="where it runs (default: auto)",
+        type=_device,
+        metavar="DEVICE",
+        help="where it runs: auto, cpu, cuda, cuda:1 or mps (default: auto)",
     )
     group.add_argument(
         "--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"),
@@ -53,7 +61,7 @@ def add_precision_flags(group: argparse._ActionsContainer) -> None:
 
 def model_choice(given: argparse.Namespace) -> ModelChoice:
     """The model that the flags of `add_model_flags` name; raises OptionError where they contradict others."""
-    if given.threads < 0:
+    if given.threads is not None and given.threads < 0:
         raise OptionError(f"--threads must be at least 0, but got {given.threads}")
     return ModelChoice(
         name=given.model,
@@ -61,7 +69,10 @@ def model_choice(given: argparse.Namespace) -> ModelChoice:
         dtype=_dtype(given.dtype, given.fp16),
         quantize=wanted_quantize(given),
         offline=given.offline,
-        threads=given.threads,
+        threads=given.threads or 0,
+        revision=given.revision,
+        token=given.token,
+        folder=given.model_dir,
     )
 
 
@@ -77,3 +88,9 @@ def _dtype(dtype: str, fp16: bool | None) -> str:
     if dtype not in ("auto", wanted):
         raise OptionError(f"--fp16 {fp16} asks for {wanted}, but --dtype for {dtype}; give one of the two")
     return wanted
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, cuda, cuda:N or mps, but got {text!r}")
+    return text

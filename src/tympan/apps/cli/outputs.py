@@ -1,62 +1,47 @@
-"""What comes out of the program: text on stdout piece by piece, and one file per recording and format."""
+"""What comes out of the program: text on stdout piece by piece, and files for each recording."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tympan.errors import OptionError
 from tympan.results import Segment, Transcript
 from tympan.units import format_clock
-from tympan.writers import STREAMED, write
-
-STDIN = "-"
-"""The name of standard input on the command line."""
+from tympan.writers import STREAMED, render
+from tympan.writers.files import replace_file
 
 LINES = "lines"
 """The form of stdout when no format is asked for: a line with times for each segment."""
 
+_COLORS = (196, 202, 208, 214, 220, 190, 154, 118, 82, 46)
+"""From red to green, in the numbers of the 256 colours that terminals have."""
 
-def clock_lines(segments: Iterable[Segment]) -> Iterator[str]:
+
+def clock_lines(segments: Iterable[Segment], *, has_colors: bool = False) -> Iterator[str]:
     """`[MM:SS.mmm --> MM:SS.mmm] text`, one line per segment, as openai-whisper prints while it works."""
     for segment in segments:
-        yield f"[{format_clock(segment.start)} --> {format_clock(segment.end)}] {segment.text}\n"
+        text = colored_text(segment) if has_colors else segment.text
+        who = f"{segment.speaker}:" if segment.speaker else ""
+        yield f"[{format_clock(segment.start)} --> {format_clock(segment.end)}] {who}{text}\n"
+
+
+def colored_text(segment: Segment) -> str:
+    """The text of `segment`, each word in the colour of its probability, or all in that of the window's."""
+    if segment.words:
+        return "".join(_colored(word.text, word.probability) for word in segment.words)
+    return _colored(segment.text, math.exp(min(segment.avg_logprob, 0.0)))
+
+
+def _colored(text: str, probability: float) -> str:
+    color = _COLORS[min(int(probability**2 * len(_COLORS)), len(_COLORS) - 1)]
+    return f"\033[38;5;{color}m{text}\033[0m" if text else ""
 
 
 LIVE_FORMS: Mapping[str, Callable[[Iterable[Segment]], Iterator[str]]] = {LINES: clock_lines, **STREAMED}
 """The forms of stdout that need one segment at a time."""
-
-
-def label(file: str) -> str:
-    """What a recording is called in messages and on the progress display."""
-    return "standard input" if file == STDIN else file
-
-
-def distinct_stems(files: Sequence[str]) -> list[str]:
-    """The name without suffix that each file's outputs get, no two alike on any file system.
-
-    `talk.mp3` gives `talk`. Where several files would give the same name, each keeps its suffix (`talk.mp3`),
-    and what is still alike is numbered (`talk.mp3-2`).
-    """
-    shared = Counter(_folded(_stem(file)) for file in files)
-    taken = {stem for stem, count in shared.items() if count == 1}
-    stems = []
-    for file in files:
-        stem = _stem(file)
-        if shared[_folded(stem)] > 1:
-            stem = _free_name(_name(file), taken)
-            taken.add(_folded(stem))
-        stems.append(stem)
-    return stems
-
-
-def rename_notes(files: Sequence[str], stems: Sequence[str]) -> Iterator[str]:
-    """One sentence for each file whose outputs could not have its own plain name."""
-    for file, stem in zip(files, stems, strict=True):
-        if stem != _stem(file):
-            yield f"other inputs are called {_stem(file)} too; the output of {label(file)} is called {stem}"
 
 
 def make_folder(folder: Path) -> None:
@@ -67,28 +52,16 @@ def make_folder(folder: Path) -> None:
         raise OptionError(f"--output-dir {folder} cannot be made a folder: {error.strerror}") from None
 
 
-def write_files(transcript: Transcript, folder: Path, stem: str, formats: Iterable[str]) -> None:
-    """Write `transcript` to `folder` as a file in each of the formats."""
-    for format in formats:
-        write(transcript, folder / f"{stem}.{format}", format=format)
+def write_files(transcript: Transcript, paths: Mapping[str, Path], *, is_pretty: bool) -> None:
+    """Write `transcript` as each of the files `paths`, whose keys are the formats."""
+    for format, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, rendered(transcript, format, name=path.stem, is_pretty=is_pretty))
 
 
-def _name(file: str) -> str:
-    return "stdin" if file == STDIN else Path(file).name
-
-
-def _stem(file: str) -> str:
-    return Path(_name(file)).stem
-
-
-def _folded(name: str) -> str:
-    """Equal for names that some file systems hold to be the same."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _free_name(name: str, taken: set[str]) -> str:
-    candidate, number = name, 1
-    while _folded(candidate) in taken:
-        number += 1
-        candidate = f"{name}-{number}"
-    return candidate
+def rendered(transcript: Transcript, format: str, *, name: str, is_pretty: bool = True) -> str:
+    """The text of `transcript` in `format`; `name` is the recording's."""
+    text = render(transcript, format, name=name)
+    if format == "json" and not is_pretty:
+        return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) + "\n"
+    return text

@@ -7,9 +7,12 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tympan.errors import OptionError
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _NEGATIVE = re.compile(r"-(\.?\d|inf)")
 _TRUTH = {"true": True, "false": False}
@@ -27,7 +30,16 @@ class Parser(argparse.ArgumentParser):
     a negative number or a list that starts with one. Names are not guessed from their first letters.
     """
 
-    def __init__(self, *, prog: str, usage: str, description: str, epilog: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        prog: str,
+        usage: str,
+        description: str,
+        epilog: str = "",
+        short_help: frozenset[str] = frozenset(),
+    ) -> None:
+        """With `short_help`, names of options, --help shows those alone and --help-all all of them."""
         super().__init__(
             prog=prog,
             usage=usage,
@@ -37,6 +49,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             add_help=False,
         )
+        self._short_help = short_help
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """The options in `words` as attributes; `--help` and `--version` print and raise SystemExit."""
@@ -52,7 +65,29 @@ class Parser(argparse.ArgumentParser):
                 options += filter(None, [self._option(word, waiting)])
             else:
                 files.append(word)
-        return self.parse_args([*options, "--", *files])
+        given = self.parse_args([*options, "--", *files])
+        if getattr(given, "help_all", False):
+            self.print_whole_help()
+            self.exit()
+        return given
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help of the options that it is short with, or of all."""
+        if not self._short_help:
+            super().print_help(file)
+            return
+        n_left_out = 0
+        for action in self._actions:
+            if action.option_strings and not self._short_help.intersection(action.option_strings):
+                n_left_out += action.help is not argparse.SUPPRESS
+                action.help = argparse.SUPPRESS
+        more = f"{n_left_out} more options are shown by {self.prog} --help-all."
+        self.epilog = "\n\n".join(filter(None, (more, self.epilog)))
+        super().print_help(file)
+
+    def print_whole_help(self) -> None:
+        """Print the help of all options."""
+        super().print_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise `message` as OptionError, where argparse would print it with the usage and exit."""

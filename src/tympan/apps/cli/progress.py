@@ -1,22 +1,21 @@
-"""The progress display: how much of a recording is done, and how much faster than speech."""
+"""The progress display: how much of a recording is done, how long it will take, and how fast it goes."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
 from tqdm import tqdm
 
+from tympan.apps.cli.pace import Standing
 from tympan.units import format_clock
 
 
 class AudioBar:
-    """A bar on a terminal, in seconds of sound: `talk.mp3 |███   | 43% 12:05 of 28:10, 21.4 x real time`."""
+    """A bar on a terminal: `talk.mp3 |███   | 43% 12:05 of 28:10, 0:46 left, 21.4 x real time`."""
 
     def __init__(self, label: str, terminal: TextIO) -> None:
-        self._start_s = time.monotonic()
         self._bar = tqdm(
             desc=f"{label} ",
             bar_format="{desc}|{bar}|{percentage:3.0f}%{postfix}",
@@ -25,13 +24,11 @@ class AudioBar:
             leave=False,
         )
 
-    def update(self, done_s: float, total_s: float) -> None:
-        """Show that `done_s` of `total_s` seconds are done."""
-        elapsed_s = max(time.monotonic() - self._start_s, 1e-6)
-        self._bar.total = total_s
-        self._bar.n = min(done_s, total_s)
-        times = f"{_whole_seconds(done_s)} of {_whole_seconds(total_s)}"
-        self._bar.set_postfix_str(f"{times}, {done_s / elapsed_s:.1f} x real time")
+    def update(self, current: Standing, whole: Standing | None) -> None:
+        """Show how the `current` recording stands, and where there are several the `whole`."""
+        self._bar.total = current.total_s
+        self._bar.n = min(current.done_s, current.total_s or current.done_s)
+        self._bar.set_postfix_str(describe(current, whole))
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -47,5 +44,19 @@ class AudioBar:
         self._bar.close()
 
 
-def _whole_seconds(seconds: float) -> str:
+def describe(current: Standing, whole: Standing | None) -> str:
+    """What is done, what is left and how fast it goes, in one line."""
+    parts = [
+        _clock(current.done_s) + (f" of {_clock(current.total_s)}" if current.total_s is not None else "")
+    ]
+    if current.remaining_s is not None:
+        parts.append(f"{_clock(current.remaining_s)} left")
+    if current.speed is not None:
+        parts.append(f"{current.speed:.1f} x real time")
+    if whole is not None and whole.remaining_s is not None:
+        parts.append(f"{_clock(whole.remaining_s)} left in all")
+    return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
     return format_clock(int(seconds)).partition(".")[0]

@@ -3,127 +3,94 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from tympan.apps.cli.flags import add_field_flags, given_fields, spelling
+from tympan.apps.cli.flags import given_fields
+from tympan.apps.cli.inputs import Input, Search, check_standard_input, find_inputs, types_from
 from tympan.apps.cli.library import ModelChoice
-from tympan.apps.cli.model_flags import add_model_flags, model_choice
-from tympan.apps.cli.outputs import LINES, STDIN
-from tympan.apps.cli.parser import Parser
+from tympan.apps.cli.model_flags import model_choice
+from tympan.apps.cli.naming import USUAL_TEMPLATE, Template
+from tympan.apps.cli.outputs import LINES
+from tympan.apps.cli.peer_flags import ladder, settle_peer_flags
+from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 from tympan.transcription.options import TranscribeOptions
-from tympan.version import __version__
-from tympan.writers import FORMATS
+from tympan.writers import FORMATS, OPENAI_FORMATS
 
-USAGE = """\
-tympan [OPTION]... FILE...
-       tympan COMMAND --help"""
 
-DESCRIPTION = """\
-Write down what is said in sound and video files.
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results go.
 
-  tympan talk.mp3                              lines with times, as they are found
-  tympan talk.mp3 --format srt > talk.srt      subtitles
-  tympan *.mp3 --output-dir texts              files of every format for each recording
-  recorder | tympan -                          a recording from standard input
+    `form` is what stdout gets: lines with times, a format, or nothing (None); piece by piece if `is_live`.
+    Files of the `formats` are written below `folder`, with names made by `template`.
+    """
 
-Names may be written with underscores (--beam_size 5), switches as --switch, --no-switch or
---switch True|False; None unsets an option that may be unset."""
+    form: str | None
+    is_live: bool
+    has_colors: bool
+    formats: tuple[str, ...]
+    folder: Path
+    template: Template
+    is_pretty: bool
+    skip_existing: bool
+    resume: bool
 
-_LADDER_TOP = 1.0
-_SMALLEST_STEP = 0.01
+
+@dataclass(frozen=True, kw_only=True)
+class Display:
+    """What is shown of the work: `progress` is bar, json, none, or auto."""
+
+    progress: str
+    is_quiet: bool
+    log_file: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One call of `tympan transcribe`.
+    """One call of `tympan transcribe`; `words` are those it was spelled with."""
 
-    `form` is what stdout gets: lines with times, a format, or nothing (None); segment by segment if `live`.
-    `file_formats` are written to `output_dir`.
-    """
-
-    files: tuple[str, ...]
+    words: tuple[str, ...]
+    inputs: tuple[Input, ...]
     model: ModelChoice
     options: TranscribeOptions
-    form: str | None
-    live: bool
-    file_formats: tuple[str, ...]
-    output_dir: Path
+    output: Output
+    display: Display
 
 
 def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Request:
     """The request that `words` spell; raises OptionError for one that cannot be met."""
-    given = _parser(prog, epilog).parse(words)
+    given = transcribe_parser(prog, epilog).parse(words)
     if not given.files:
         raise OptionError(f"no files given; see {prog} --help")
-    if given.files.count(STDIN) > 1:
-        raise OptionError(f"standard input ({STDIN}) can be read only once")
-    if STDIN in given.files and sys.stdin.isatty():
-        raise OptionError(f"standard input is a terminal; expected sound, as in {prog} - < talk.mp3")
+    settle_peer_flags(given)
+    search = Search(recursive=given.recursive, types=types_from(given.types), urls=given.urls)
+    inputs = find_inputs(given.files, search)
+    if not inputs:
+        raise OptionError("no files given: the list is empty")
+    check_standard_input(inputs, prog, is_terminal=sys.stdin.isatty())
     return Request(
-        files=tuple(given.files),
+        words=tuple(words),
+        inputs=tuple(inputs),
         model=model_choice(given),
         options=_options(given),
-        live=given.verbose,
-        **_destination(given.format, given.output_dir, live=given.verbose),
+        output=_output(given),
+        display=Display(
+            progress=given.progress,
+            is_quiet=given.quiet,
+            log_file=None if given.log_file is None else Path(given.log_file),
+        ),
     )
-
-
-def _parser(prog: str, epilog: str) -> Parser:
-    parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION, epilog=epilog)
-    _add_input_and_output(parser)
-    add_model_flags(parser.add_argument_group("Model"))
-    add_field_flags(parser, TranscribeOptions)
-    _add_other_spellings(parser)
-    return parser
-
-
-def _add_input_and_output(parser: Parser) -> None:
-    group = parser.add_argument_group("Input and output")
-    group.add_argument("files", nargs="*", metavar="FILE", help="sound or video file; - is standard input")
-    group.add_argument(
-        "-f", "--format", metavar="FORMAT", choices=(*FORMATS, "all"),
-        help=f"{', '.join(FORMATS)} or all; printed, or written to files when there is an output directory"
-        " (default: lines with times; all when there is an output directory)",
-    )  # fmt: skip
-    group.add_argument(
-        "-o", "--output-dir", metavar="DIR",
-        help="write a file NAME.FORMAT for each recording there (default: no files; '.' for the format all)",
-    )  # fmt: skip
-    group.add_argument(
-        "--verbose", action=argparse.BooleanOptionalAction, default=True,
-        help="print the text while it is found; off: a format when it is whole, no lines (default: on)",
-    )  # fmt: skip
-    group.add_argument("-h", "--help", action="help", help="print this help")
-    group.add_argument(
-        "--version", action="version", version=f"tympan {__version__}", help="print the version"
-    )
-
-
-def _add_other_spellings(parser: Parser) -> None:
-    group = parser.add_argument_group("As in openai-whisper's program")
-    group.add_argument(
-        "--output-format", dest="format", metavar="FORMAT", choices=(*FORMATS, "all"),
-        help="the same as --format",
-    )  # fmt: skip
-    group.add_argument(
-        "--temperature-increment-on-fallback", metavar="X",
-        type=spelling(float | None), default=argparse.SUPPRESS,
-        help="try --temperature (or 0) and, in steps of X, what lies above it up to 1; None: it alone"
-        " (default: the temperatures that --temperature lists)",
-    )  # fmt: skip
 
 
 def _options(given: argparse.Namespace) -> TranscribeOptions:
     """The options of the library, all as it sets them but for those that were given."""
     settings = given_fields(given, TranscribeOptions)
     if hasattr(given, "temperature_increment_on_fallback"):
-        settings["temperature"] = _ladder(settings, given.temperature_increment_on_fallback)
+        settings["temperature"] = ladder(settings, given.temperature_increment_on_fallback)
     options = TranscribeOptions(**settings)
     if options.language is not None:
         from tympan.text.languages import language_code
@@ -132,30 +99,55 @@ def _options(given: argparse.Namespace) -> TranscribeOptions:
     return options
 
 
-def _ladder(settings: Mapping[str, Any], step: float | None) -> tuple[float, ...]:
-    """Temperatures from the one that was given (or 0) to 1 in steps, as openai-whisper's program does."""
-    start: tuple[float, ...] = settings.get("temperature", (0.0,))
-    if len(start) != 1:
-        raise OptionError(
-            "--temperature lists several temperatures; leave out --temperature-increment-on-fallback"
-        )
-    if step is None or not math.isfinite(start[0]):
-        return start
-    if not _SMALLEST_STEP <= step < math.inf:
-        raise OptionError(
-            f"--temperature-increment-on-fallback must be at least {_SMALLEST_STEP}, or None, but got {step}"
-        )
-    n_steps = math.floor((_LADDER_TOP - start[0]) / step + 1e-6)
-    return start + tuple(round(start[0] + i * step, 6) for i in range(1, n_steps + 1))
+def _output(given: argparse.Namespace) -> Output:
+    form, formats = _destination(given)
+    if not formats:
+        for name in ("skip_existing", "resume", "output_template"):
+            if getattr(given, name):
+                raise OptionError(
+                    f"--{name.replace('_', '-')} is about files, and none are written; give --output-dir"
+                )
+    template = Template(given.output_template or USUAL_TEMPLATE)
+    if given.skip_existing and template.needs_language:
+        raise OptionError("--skip-existing cannot know the {language} in --output-template beforehand")
+    return Output(
+        form=form,
+        is_live=given.verbose,
+        has_colors=given.colors,
+        formats=formats,
+        folder=Path(given.output_dir or "."),
+        template=template,
+        is_pretty=given.pretty_json,
+        skip_existing=given.skip_existing,
+        resume=given.resume,
+    )
 
 
-def _destination(format: str | None, output_dir: str | None, *, live: bool) -> dict[str, Any]:
-    """Where results go: the fields `form`, `file_formats` and `output_dir` of a Request."""
-    if output_dir is None and format != "all":
-        if format is None and not live:
+def _destination(given: argparse.Namespace) -> tuple[str | None, tuple[str, ...]]:
+    """What stdout gets, and the formats of the files."""
+    if given.format is not None and given.output_format is not None:
+        raise OptionError("--format prints and --output-format writes files; give one of them")
+    shows_lines = given.verbose and not given.quiet
+    writes = given.output_dir is not None or given.output_format is not None or given.format == "all"
+    if not writes:
+        if given.format is None and not shows_lines:
             raise OptionError(
-                "--verbose False prints nothing: say where the text shall go by --format or --output-dir"
+                f"--{'quiet' if given.quiet else 'verbose False'} prints nothing: say where the text goes "
+                "by --format or --output-dir"
             )
-        return {"form": format or LINES, "file_formats": (), "output_dir": Path()}
-    formats = tuple(FORMATS) if format in (None, "all") else (str(format),)
-    return {"form": LINES if live else None, "file_formats": formats, "output_dir": Path(output_dir or ".")}
+        (form,) = _formats(given.format, several=False) if given.format else (LINES,)
+        return form, ()
+    formats = _formats(given.output_format or given.format or "all", several=True)
+    return (LINES if shows_lines else None), formats
+
+
+def _formats(text: str, *, several: bool) -> tuple[str, ...]:
+    """The formats that `text` names; raises OptionError for one that is not known."""
+    names = OPENAI_FORMATS if text == "all" else tuple(part.strip() for part in text.split(","))
+    known = {name.lower(): name for name in FORMATS}
+    for name in names:
+        if name.lower() not in known:
+            raise OptionError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)} or all")
+    if len(names) > 1 and not several:
+        raise OptionError(f"one format can be printed, but got {text}; several go to files with --output-dir")
+    return tuple(dict.fromkeys(known[name.lower()] for name in names))
