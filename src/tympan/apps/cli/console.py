@@ -22,6 +22,10 @@ class ReaderGone(Exception):  # noqa: N818
     """Whatever read stdout has gone, as `head` does when it has seen enough."""
 
 
+class Interrupted(Exception):  # noqa: N818
+    """The run was stopped by Ctrl-C or the system; the message says how to go on."""
+
+
 class StdoutLost(Exception):  # noqa: N818
     """Stdout takes no more text; the message is the system's reason."""
 

@@ -5,6 +5,7 @@
     2    the user's fault: an option, the model, no files; one line on stderr
     130  interrupted by Ctrl-C
     141  whoever read stdout went away
+    143  stopped by the system (SIGTERM)
 
 A bug shows its traceback.
 """
@@ -12,13 +13,14 @@ A bug shows its traceback.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 from tympan.apps.cli.commands import COMMANDS
-from tympan.apps.cli.console import Console, ReaderGone, StdoutLost, write_utf8_to_stdout
+from tympan.apps.cli.console import Console, Interrupted, ReaderGone, StdoutLost, write_utf8_to_stdout
 from tympan.apps.cli.library import LoadModel
 from tympan.errors import TympanError
 
@@ -26,6 +28,11 @@ SOME_FAILED = 1
 USER_FAULT = 2
 INTERRUPTED = 130
 READER_GONE = 141
+TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """The system asked the program to end (SIGTERM)."""
 
 
 def main(argv: Sequence[str] | None = None, *, load_model: LoadModel | None = None) -> int:
@@ -43,9 +50,12 @@ def main(argv: Sequence[str] | None = None, *, load_model: LoadModel | None = No
     except TympanError as error:
         console.complain(error)
         return USER_FAULT
-    except KeyboardInterrupt:
+    except Interrupted as stop:
+        console.complain(stop)
+        return TERMINATED if isinstance(stop.__cause__, Terminated) else INTERRUPTED
+    except KeyboardInterrupt as stop:
         console.complain("interrupted")
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     except ReaderGone:
         return READER_GONE
     except StdoutLost as error:
@@ -55,6 +65,7 @@ def main(argv: Sequence[str] | None = None, *, load_model: LoadModel | None = No
 
 def run() -> NoReturn:
     """The program `tympan`: run it and leave Python with its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
     code = main()
     try:
         sys.stdout.flush()
@@ -72,6 +83,10 @@ def _dispatch(words: list[str], console: Console, load_model: LoadModel | None) 
         return COMMANDS[name].act(rest, console, prog, load_model)
     except SystemExit as end:  # argparse has printed the help or the version
         return int(end.code or 0)
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    raise Terminated
 
 
 def _discard_stdout() -> None:

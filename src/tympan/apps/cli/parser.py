@@ -146,7 +146,7 @@ def _is_value(word: str) -> bool:
 
 def _switch(action: argparse.Action, written: str, value: str | None, following: deque[str]) -> str:
     """A switch as `--switch` or `--no-switch`, the two names that argparse knows it by."""
-    name, negated = action.option_strings[:2]
+    name, negated = (option for option in action.option_strings if option.startswith("--"))
     if _hyphenated(written) == negated:
         if value is not None:
             raise OptionError(f"{written} takes no value, but got {value!r}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tympan.apps.cli import journal as journals
 from tympan.apps.cli import library
-from tympan.apps.cli.console import Console, one_line
+from tympan.apps.cli.console import Console, Interrupted, one_line
 from tympan.apps.cli.fetch import fetched
 from tympan.apps.cli.inputs import STDIN, is_address
 from tympan.apps.cli.journal import Journal
@@ -86,9 +86,8 @@ class Run:
             else:
                 for item in items:
                     self._one(transcriber, item)
-        except KeyboardInterrupt:
-            self._say_how_to_go_on()
-            raise
+        except KeyboardInterrupt as stop:
+            raise Interrupted(self._how_to_go_on()) from stop
 
     def close(self) -> None:
         """Say what failed; forget what was kept for a run that is now over."""
@@ -97,6 +96,8 @@ class Run:
             self._console.say(f"tympan: {len(self.failures)} of {n_items} files failed:")
             for item, reason in self.failures:
                 self._console.say(f"  {one_line(item.input.label)}: {reason}")
+            if self._can_resume:
+                self._console.say(f"tympan: the others are not done again by: {self._resuming_command}")
         if not self.failures:
             journals.clear(self._journals)
         self._console.event(
@@ -347,6 +348,15 @@ class Run:
         return wanted == "bar"
 
     @property
+    def _can_resume(self) -> bool:
+        return bool(self._output.formats) and any(item.input.is_file for item in self._items)
+
+    @property
+    def _resuming_command(self) -> str:
+        words = [word for word in self._request.words if word != "--resume"]
+        return shlex.join([*self._prog.split(), *words, "--resume"])
+
+    @property
     def _prints_live(self) -> bool:
         return self._output.is_live and self._output.form in LIVE_FORMS
 
@@ -367,15 +377,14 @@ class Run:
         if not self._console.as_json:
             self._console.complain(f"{item.input.label}: {reason}")
 
-    def _say_how_to_go_on(self) -> None:
+    def _how_to_go_on(self) -> str:
         """After Ctrl-C: what is done, and the command that does the rest."""
         n_left = len(self._items) - self._n_done - self._n_skipped - len(self.failures)
-        words = [word for word in self._request.words if word != "--resume"]
-        command = shlex.join([*self._prog.split(), *words, "--resume"])
-        can_resume = bool(self._output.formats) and any(item.input.is_file for item in self._items)
-        self._console.event("interrupted", n_left=n_left, command=command if can_resume else None)
-        if can_resume:
-            self._console.say(f"tympan: {self._n_done} of {len(self._items)} done; to go on: {command}")
+        command = self._resuming_command if self._can_resume else None
+        self._console.event("interrupted", n_left=n_left, command=command)
+        if command is None:
+            return "interrupted"
+        return f"interrupted, {self._n_done} of {len(self._items)} files done; to go on: {command}"
 
 
 @contextmanager
