@@ -57,9 +57,7 @@ class FakeLibrary:
         self.loaded.append((name, settings))
         return self
 
-    @property
-    def origin(self) -> str:
-        return "fake"
+    origin = model_hash = "fake"
 
     @property
     def model(self) -> Any:

@@ -7,6 +7,7 @@ import os
 import torch
 
 from tympan.adapters.checkpoints.alignment_heads import alignment_heads, alignment_lateness_s
+from tympan.adapters.checkpoints.fingerprint import fingerprint
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import OptionError
 from tympan.model.precision import choose_precision
@@ -42,6 +43,7 @@ def load_model(
     checkpoint = load_checkpoint(
         name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir
     )
+    model_hash = fingerprint(checkpoint.state)
     model = Whisper.from_state(checkpoint.config, checkpoint.state, precision).to(chosen_device)
     heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
     return Transcriber(
@@ -49,6 +51,7 @@ def load_model(
         checkpoint.tokenizer,
         origin=checkpoint.origin,
         alignment_heads=heads,
+        model_hash=model_hash,
         alignment_lateness_s=alignment_lateness_s(checkpoint.config, str(name_or_path)),
     )
 

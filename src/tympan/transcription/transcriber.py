@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tympan.audio.channels import readable_twice
@@ -42,6 +43,7 @@ from tympan.transcription.scheduler import LoopTask, run_together
 from tympan.transcription.stream import TranscriptStream
 from tympan.transcription.window_decoder import WindowDecoder
 from tympan.transcription.windows import Clip, window_at
+from tympan.version import __version__
 
 Samples = NDArray[np.float32]
 Job = RecordingJob | ChannelsJob
@@ -61,8 +63,9 @@ class Transcriber:
         origin: str = "",
         alignment_heads: Sequence[tuple[int, int]] | None = None,
         alignment_lateness_s: float = 0.0,
+        model_hash: str = "",
     ) -> None:
-        """`origin` says where the weights came from, for the record in `Transcript.options`.
+        """`origin` and `model_hash` say where the weights came from and which, for `Transcript.options`.
 
         `alignment_heads`, pairs of decoder layer and head, are those whose attention follows the speech, for
         word times; without them all heads of the upper half of the layers are asked. `alignment_lateness_s`
@@ -72,6 +75,7 @@ class Transcriber:
         self.model = model
         self.tokenizer = tokenizer
         self.origin = origin
+        self.model_hash = model_hash
         self.alignment_heads = _checked_heads(alignment_heads, model)
         self._vocabulary = tokenizer.vocabulary(multilingual=model.architecture.is_multilingual)
         self.alignment_lateness_s = alignment_lateness_s
@@ -265,7 +269,13 @@ class Transcriber:
                 options,
                 speech=speech,
                 n_text_positions=self.model.architecture.max_target_positions,
-                origin={"model": self.origin, "device": str(self.model.device), **self._precision()},
+                origin={
+                    "model": self.origin,
+                    "model_hash": self.model_hash,
+                    "device": str(self.model.device),
+                    **self._precision(),
+                    "versions": {"tympan": __version__, "torch": torch.__version__},
+                },
                 on_progress=on_progress,
                 answers=(answers or Answers()).of_channel(channel or 0),
                 speaker=speaker,

@@ -1,13 +1,16 @@
 """Writers turn a transcript into the text of a file.
 
-    txt     one line per segment
-    srt     SubRip subtitles
-    vtt     WebVTT subtitles
-    tsv     a table: start, end (milliseconds), text
-    json    everything in the transcript
+    txt       one line per segment                       csv       a table, as whisper.cpp's
+    srt       SubRip subtitles                           aud       labels for Audacity
+    vtt       WebVTT subtitles                           md        a document to read
+    tsv       a table: start, end (milliseconds), text   lrc       lyrics
+    json      everything in the transcript               ass       subtitles that light up word by word
+    sbv       YouTube's subtitles                        ttml      subtitles of broadcasters
+    TextGrid  tiers for Praat                            ctm       words, for scoring
+    rttm      who speaks when
 
-A new format is one function `Transcript -> str` in `FORMATS`; one that needs a single segment at a time joins
-`STREAMED` instead, and can then be written while the recording is still being transcribed.
+A new format is one function `(transcript, name of the recording) -> str` in `FORMATS`; one that needs one
+segment at a time joins `STREAMED` instead, and can then be written while the recording is transcribed.
 """
 
 from __future__ import annotations
@@ -18,41 +21,71 @@ from pathlib import Path
 
 from tympan.errors import OptionError
 from tympan.results import Segment, Transcript
+from tympan.writers.annotations import ctm_rows, rttm_rows, text_grid
+from tympan.writers.document import md_document
 from tympan.writers.files import replace_file
+from tympan.writers.lyrics import lrc_lines
 from tympan.writers.records import json_record
-from tympan.writers.subtitles import srt_cues, vtt_cues
-from tympan.writers.tables import tsv_rows
+from tympan.writers.styled import ass_script, ttml_document
+from tympan.writers.subtitles import sbv_cues, srt_cues, vtt_cues
+from tympan.writers.tables import aud_labels, csv_table, tsv_rows
 from tympan.writers.text import txt_lines
 
-__all__ = ["FORMATS", "STREAMED", "render", "write"]
+__all__ = ["FORMATS", "GAIN_WORDS", "NEED_WORDS", "OPENAI_FORMATS", "STREAMED", "render", "write"]
 
 STREAMED: Mapping[str, Callable[[Iterable[Segment]], Iterator[str]]] = {
     "txt": txt_lines,
     "srt": srt_cues,
     "vtt": vtt_cues,
     "tsv": tsv_rows,
+    "sbv": sbv_cues,
+    "aud": aud_labels,
 }
 """Formats made of pieces, by name: segments -> pieces of text, each ready as soon as its segment is."""
 
 
-def _joined(pieces: Callable[[Iterable[Segment]], Iterator[str]]) -> Callable[[Transcript], str]:
-    return lambda transcript: "".join(pieces(transcript.segments))
+Formatter = Callable[[Transcript, str], str]
 
 
-FORMATS: Mapping[str, Callable[[Transcript], str]] = {
+def _joined(pieces: Callable[[Iterable[Segment]], Iterator[str]]) -> Formatter:
+    return lambda transcript, _name: "".join(pieces(transcript.segments))
+
+
+def _nameless(formatter: Callable[[Transcript], str]) -> Formatter:
+    return lambda transcript, _name: formatter(transcript)
+
+
+FORMATS: Mapping[str, Formatter] = {
     **{name: _joined(pieces) for name, pieces in STREAMED.items()},
-    "json": json_record,
+    "json": _nameless(json_record),
+    "csv": _nameless(csv_table),
+    "ass": _nameless(ass_script),
+    "ttml": _nameless(ttml_document),
+    "lrc": _nameless(lambda transcript: "".join(lrc_lines(transcript))),
+    "TextGrid": _nameless(text_grid),
+    "ctm": ctm_rows,
+    "rttm": rttm_rows,
+    "md": md_document,
 }
-"""Every format by name, which is also the suffix of its files: transcript -> text of the file."""
+"""Every format by name, which is also the suffix of its files: transcript, name of the recording -> text."""
 
+NEED_WORDS = frozenset({"ctm"})
+"""The formats that cannot be written without times of words."""
+
+GAIN_WORDS = frozenset({"ass", "lrc", "TextGrid"})
+"""The formats that hold times of words where they are known."""
 
 OPENAI_FORMATS = ("txt", "srt", "vtt", "tsv", "json")
 """The formats that openai-whisper's program calls all."""
 
 
 def render(transcript: Transcript, format: str, *, name: str = "recording") -> str:
-    """The text of `transcript` in `format`; raises OptionError for a format that is not in `FORMATS`."""
-    return _formatter(format, asked=f"the format {format!r}")(transcript)
+    """The text of `transcript` in `format`; raises OptionError for a format that is not in `FORMATS`.
+
+    `name` is that of the recording, which some formats hold. OptionError also where the transcript lacks what
+    the format is made of.
+    """
+    return _formatter(format, asked=f"the format {format!r}")(transcript, name)
 
 
 def write(transcript: Transcript, path: str | os.PathLike[str], *, format: str | None = None) -> Path:
@@ -64,14 +97,15 @@ def write(transcript: Transcript, path: str | os.PathLike[str], *, format: str |
     """
     path = Path(path)
     if format is None:
-        formatter = _formatter(path.suffix.removeprefix(".").lower(), asked=f"the suffix of {path.name!r}")
+        formatter = _formatter(path.suffix.removeprefix("."), asked=f"the suffix of {path.name!r}")
     else:
         formatter = _formatter(format, asked=f"the format {format!r}")
-    replace_file(path, formatter(transcript))
+    replace_file(path, formatter(transcript, path.stem))
     return path
 
 
-def _formatter(name: str, *, asked: str) -> Callable[[Transcript], str]:
-    if name not in FORMATS:
-        raise OptionError(f"{asked} is not one that tympan writes; expected one of {', '.join(FORMATS)}")
-    return FORMATS[name]
+def _formatter(name: str, *, asked: str) -> Formatter:
+    for known, formatter in FORMATS.items():
+        if known.lower() == name.lower():
+            return formatter
+    raise OptionError(f"{asked} is not one that tympan writes; expected one of {', '.join(FORMATS)}")

@@ -1,18 +1,44 @@
-"""Tables: one row per segment, as openai-whisper writes them."""
+"""Tables: one row per segment."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 
-from tympan.results import Segment
+from tympan.results import Segment, Transcript
+from tympan.writers.spoken import spoken_line
 
 
 def tsv_rows(segments: Iterable[Segment]) -> Iterator[str]:
-    """A header row, then start and end in whole milliseconds and the text, parted by tabs.
+    """A header row, then start and end in whole milliseconds and the text, parted by tabs: openai-whisper's.
 
-    A tab in the text becomes a space.
+    A tab in the text becomes a space. Where it is known who speaks, the text begins with the name.
     """
     yield "start\tend\ttext\n"
     for segment in segments:
-        text = segment.text.strip().replace("\t", " ")
+        who = f"{segment.speaker}: " if segment.speaker else ""
+        text = f"{who}{segment.text.strip()}".replace("\t", " ")
         yield f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t{text}\n"
+
+
+def csv_table(transcript: Transcript) -> str:
+    """RFC 4180: a header, then start and end in whole milliseconds, the text, the speaker if any is known.
+
+    The first three columns are whisper.cpp's. Rows end in CR LF; line breaks and quotes in the text are kept.
+    """
+    has_speakers = any(segment.speaker for segment in transcript.segments)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\r\n")
+    writer.writerow(["start", "end", "text", *(["speaker"] if has_speakers else [])])
+    for segment in transcript.segments:
+        who = [segment.speaker] if has_speakers else []
+        writer.writerow([round(1000 * segment.start), round(1000 * segment.end), segment.text.strip(), *who])
+    return table.getvalue()
+
+
+def aud_labels(segments: Iterable[Segment]) -> Iterator[str]:
+    """Labels for Audacity: start and end in seconds and the text, parted by tabs."""
+    for segment in segments:
+        text = spoken_line(segment).replace("\t", " ")
+        yield f"{segment.start:.6f}\t{segment.end:.6f}\t{text}\n"

@@ -8,6 +8,10 @@ from tympan.results import Segment
 
 
 def txt_lines(segments: Iterable[Segment]) -> Iterator[str]:
-    """The text of each segment without the blanks around it; an empty segment gives an empty line."""
+    """The text of each segment without the blanks around it; an empty segment gives an empty line.
+
+    Where it is known who speaks, the line begins with the name.
+    """
     for segment in segments:
-        yield f"{segment.text.strip()}\n"
+        who = f"{segment.speaker}: " if segment.speaker else ""
+        yield f"{who}{segment.text.strip()}\n"

@@ -94,6 +94,7 @@ def model_facts(transcriber: Transcriber) -> dict[str, object]:
     """What a transcript depends on besides the sound and the options."""
     precision = transcriber.model.precision
     return {
+        "hash": transcriber.model_hash,
         "origin": transcriber.origin,
         "device": str(transcriber.model.device),
         "precision": None if precision is None else precision.to_dict(),
