@@ -59,6 +59,11 @@ def seconds_to_positions(seconds: float) -> int:
     return round(seconds / POSITION_S)
 
 
+def samples_to_seconds(n_samples: int) -> float:
+    """Seconds that `n_samples` samples last."""
+    return n_samples / SAMPLING_RATE
+
+
 def seconds_to_samples(seconds: float) -> int:
     """The sample nearest to `seconds`."""
     return round(seconds * SAMPLING_RATE)

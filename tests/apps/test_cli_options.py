@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 from dataclasses import MISSING, dataclass, field, fields, make_dataclass
 from typing import Any, get_type_hints
 
@@ -9,7 +12,9 @@ import pytest
 
 from tympan.apps.cli.flags import add_field_flags, given_fields, spelling
 from tympan.apps.cli.parser import Parser
+from tympan.apps.cli.peer_flags import words_for_mic
 from tympan.apps.cli.request import Request, read_request
+from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 from tympan.search.hotwords import Hotword
 from tympan.transcription.options import DEFAULT_TEMPERATURES, TranscribeOptions
@@ -279,3 +284,86 @@ def test_every_field_says_what_it_is_for() -> None:
     for member in fields(TranscribeOptions):
         assert member.metadata.get("help"), member.name
         assert member.default is not MISSING, member.name
+
+
+# --- flags of other programs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "choice"),
+    [
+        (["--compute_type", "int8"], {"dtype": "auto", "quantize": "int8"}),
+        (["--compute_type", "int8_float32"], {"dtype": "float32", "quantize": "int8"}),
+        (["--compute_type", "float16"], {"dtype": "float16", "quantize": None}),
+        (["--compute_type", "default"], {"dtype": "auto", "quantize": "auto"}),
+        (["--model_directory", "my/model"], {"name": "my/model"}),
+        (["--local_files_only", "True"], {"offline": True}),
+        (["--hf_token", "hf_x"], {"token": "hf_x"}),
+        (["--model_dir", "models"], {"folder": "models"}),
+        (["--device", "cuda", "--device_index", "1"], {"device": "cuda:1"}),
+        (["--device_index", "0"], {"device": "auto"}),
+        (["--device", "cuda:2"], {"device": "cuda:2"}),
+        (["--threads", "None"], {"threads": 0}),
+    ],
+)
+def test_other_programs_ways_to_choose_a_model(words: list[str], choice: dict[str, Any]) -> None:
+    model = read(*words).model
+    assert {name: getattr(model, name) for name in choice} == choice
+
+
+def test_other_programs_other_flags() -> None:
+    assert read("--batched", "True").options.batch_size == 8
+    assert read("--batched", "--batch_size", "3").options.batch_size == 3
+    assert read("--batched", "False", "--batch_size", "3").options.batch_size == 1
+    assert read("--batched", "None").options.batch_size == 1
+    assert read("--print_colors", "True").output.has_colors
+    assert read("--pretty_json", "False", "-f", "json").output.is_pretty is False
+    assert read("-p", "True", "-f", "json").output.is_pretty is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--compute_type", "int16"], "int16.*int8"),
+        (["--compute_type", "int8", "--quantize", "none"], "compute-type int8 asks for int8"),
+        (["--model", "tiny", "--model_directory", "x"], "give one of them"),
+        (["--device", "cpu", "--device_index", "1"], "device-index"),
+        (["--speaker_num", "2"], "voices are not told apart"),
+        (["--speaker_name", "S"], "channels split"),
+        (["--live_volume_threshold", "0.2"], "voice detector"),
+        (["--batched", "--batch-size", "1"], "batches"),
+        (["--format", "srt", "--output_format", "vtt"], "give one of them"),
+    ],
+)
+def test_what_other_programs_can_and_this_one_cannot_is_said(words: list[str], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        read(*words)
+
+
+def test_live_transcription_is_the_microphone() -> None:
+    given = transcribe_parser("tympan").parse(
+        ["--live_transcribe", "True", "--model", "tiny", "--language", "de", "--live_input_device", "3"]
+    )
+    words = words_for_mic(given)
+    assert {"--model=tiny", "--language=de", "--input-device=3"} <= set(words)
+    with pytest.raises(OptionError, match=r"talk\.mp3"):
+        words_for_mic(transcribe_parser("tympan").parse(["talk.mp3", "--live-transcribe"]))
+
+
+def test_every_flag_of_openai_whispers_program_is_one_here() -> None:
+    source = inspect.getsource(importlib.import_module("whisper.transcribe").cli)
+    theirs = set(re.findall(r'"(--[a-z_]+)"', source))
+    ours = {name for action in transcribe_parser("tympan")._actions for name in action.option_strings}
+    assert len(theirs) > 25
+    assert {name.replace("_", "-") for name in theirs} - CAPTION_FLAGS <= ours
+
+
+CAPTION_FLAGS = {"--highlight-words", "--max-line-width", "--max-line-count", "--max-words-per-line"}
+
+
+def test_formats_made_of_words_ask_for_them() -> None:
+    assert read("-f", "srt,ass").options.word_timestamps
+    assert read("--format", "ctm").options.word_timestamps
+    assert not read("-f", "srt,lrc").options.word_timestamps
+    with pytest.raises(OptionError, match="ctm is made of words"):
+        read("--format", "ctm", "--word_timestamps", "False")

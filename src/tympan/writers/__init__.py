@@ -31,7 +31,7 @@ from tympan.writers.subtitles import sbv_cues, srt_cues, vtt_cues
 from tympan.writers.tables import aud_labels, csv_table, tsv_rows
 from tympan.writers.text import txt_lines
 
-__all__ = ["FORMATS", "GAIN_WORDS", "NEED_WORDS", "OPENAI_FORMATS", "STREAMED", "render", "write"]
+__all__ = ["FORMATS", "OPENAI_FORMATS", "STREAMED", "render", "write"]
 
 STREAMED: Mapping[str, Callable[[Iterable[Segment]], Iterator[str]]] = {
     "txt": txt_lines,
@@ -68,12 +68,6 @@ FORMATS: Mapping[str, Formatter] = {
     "md": md_document,
 }
 """Every format by name, which is also the suffix of its files: transcript, name of the recording -> text."""
-
-NEED_WORDS = frozenset({"ctm"})
-"""The formats that cannot be written without times of words."""
-
-GAIN_WORDS = frozenset({"ass", "lrc", "TextGrid"})
-"""The formats that hold times of words where they are known."""
 
 OPENAI_FORMATS = ("txt", "srt", "vtt", "tsv", "json")
 """The formats that openai-whisper's program calls all."""

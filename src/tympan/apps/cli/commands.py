@@ -44,6 +44,11 @@ COMMANDS: Mapping[str, Command] = {
     "convert": Command(
         "write a checkpoint as a folder that other programs load", "tympan.apps.cli.convert:convert"
     ),
+    "mic": Command(
+        "write down what is said into the microphone, as it is said",
+        "tympan.apps.cli.mic:mic",
+        loads_models=True,
+    ),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""

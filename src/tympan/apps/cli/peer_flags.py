@@ -55,6 +55,14 @@ def add_peer_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--batched", action=ChoosableSwitch, help=f"on: --batch-size {_USUAL_BATCH}; off: --batch-size 1"
     )
+    group.add_argument(
+        "--live-transcribe", action=argparse.BooleanOptionalAction, help="the same as the command tympan mic"
+    )
+    group.add_argument("--live-input-device", metavar="N", help="tympan mic --input-device")
+    group.add_argument("--live-input-device-sample-rate", metavar="HZ", help="tympan mic --rate")
+    group.add_argument(
+        "--live-volume-threshold", metavar="X", help="refused: a voice detector decides; see --vad-threshold"
+    )
     for name in ("--speaker-name", "--speaker-num"):
         group.add_argument(name, metavar="X", help="refused: speakers are told apart by --channels alone")
 
@@ -69,6 +77,8 @@ def settle_peer_flags(given: argparse.Namespace) -> None:
             "voices are not told apart, so --speaker-name and --speaker-num cannot be honoured; "
             "--channels split names the channels of a recording"
         )
+    if given.live_volume_threshold is not None:
+        raise OptionError("--live-volume-threshold cannot be honoured: a voice detector decides")
     _same(given, "model", "base", given.model_directory, "--model-directory")
     _same(given, "offline", False, given.local_files_only or None, "--local-files-only")
     _same(given, "token", None, given.hf_token or None, "--hf-token")
@@ -80,6 +90,26 @@ def settle_peer_flags(given: argparse.Namespace) -> None:
         if given.batched and size == 1:
             raise OptionError("--batched asks for batches, but --batch-size 1 for none")
         given.batch_size = (size or _USUAL_BATCH) if given.batched else 1
+
+
+def words_for_mic(given: argparse.Namespace) -> list[str]:
+    """What `tympan mic` is called with for --live-transcribe; raises OptionError for files beside it."""
+    if given.files:
+        raise OptionError(f"--live-transcribe listens to the microphone, but got the file {given.files[0]}")
+    settle_peer_flags(given)
+    wanted = {
+        "--model": given.model,
+        "--device": given.device,
+        "--dtype": given.dtype,
+        "--quantize": given.quantize,
+        "--threads": given.threads or None,
+        "--language": getattr(given, "language", None),
+        "--task": getattr(given, "task", None),
+        "--input-device": given.live_input_device,
+        "--rate": given.live_input_device_sample_rate,
+    }
+    words = [f"{name}={value}" for name, value in wanted.items() if value is not None]
+    return [*words, "--offline"] if given.offline else words
 
 
 def _settle_device(given: argparse.Namespace) -> None:

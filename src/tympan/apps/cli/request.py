@@ -20,6 +20,9 @@ from tympan.errors import OptionError
 from tympan.transcription.options import TranscribeOptions
 from tympan.writers import FORMATS, OPENAI_FORMATS
 
+WORDY_FORMATS = frozenset({"ass", "ctm"})
+"""The formats for which times of words are found unasked."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -61,9 +64,13 @@ class Request:
     display: Display
 
 
-def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Request:
+def read_request(words: Sequence[str], *, prog: str) -> Request:
     """The request that `words` spell; raises OptionError for one that cannot be met."""
-    given = transcribe_parser(prog, epilog).parse(words)
+    return make_request(transcribe_parser(prog).parse(words), words, prog=prog)
+
+
+def make_request(given: argparse.Namespace, words: Sequence[str], *, prog: str) -> Request:
+    """The request that was `given` by `words`; raises OptionError for one that cannot be met."""
     if not given.files:
         raise OptionError(f"no files given; see {prog} --help")
     settle_peer_flags(given)
@@ -72,12 +79,13 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
     if not inputs:
         raise OptionError("no files given: the list is empty")
     check_standard_input(inputs, prog, is_terminal=sys.stdin.isatty())
+    output = _output(given)
     return Request(
         words=tuple(words),
         inputs=tuple(inputs),
         model=model_choice(given),
-        options=_options(given),
-        output=_output(given),
+        options=_options(given, output),
+        output=output,
         display=Display(
             progress=given.progress,
             is_quiet=given.quiet,
@@ -86,9 +94,17 @@ def read_request(words: Sequence[str], *, prog: str, epilog: str = "") -> Reques
     )
 
 
-def _options(given: argparse.Namespace) -> TranscribeOptions:
-    """The options of the library, all as it sets them but for those that were given."""
+def _options(given: argparse.Namespace, output: Output) -> TranscribeOptions:
+    """The options of the library, all as it sets them but for those that were given, or that the output needs.
+
+    Raises OptionError where what was given leaves out what the output needs.
+    """
     settings = given_fields(given, TranscribeOptions)
+    wordy = WORDY_FORMATS.intersection((*output.formats, output.form))
+    if wordy and not settings.setdefault("word_timestamps", True):
+        raise OptionError(
+            f"the format {min(wordy)} is made of words with times; leave out --no-word-timestamps"
+        )
     if hasattr(given, "temperature_increment_on_fallback"):
         settings["temperature"] = ladder(settings, given.temperature_increment_on_fallback)
     options = TranscribeOptions(**settings)

@@ -10,8 +10,10 @@ from tympan.apps.cli.commands import commands_help
 from tympan.apps.cli.console import Console
 from tympan.apps.cli.naming import check_distinct, number_items, rename_notes
 from tympan.apps.cli.outputs import make_folder
-from tympan.apps.cli.request import Request, read_request
+from tympan.apps.cli.peer_flags import words_for_mic
+from tympan.apps.cli.request import Request, make_request
 from tympan.apps.cli.run import Run
+from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 
 
@@ -26,7 +28,12 @@ def transcribe(
 
     Raises TympanError when nothing could be done for any file: an option or the model is at fault.
     """
-    request = read_request(words, prog=prog, epilog=commands_help())
+    given = transcribe_parser(prog, commands_help()).parse(words)
+    if given.live_transcribe:
+        from tympan.apps.cli.mic import mic
+
+        return mic(words_for_mic(given), console, prog=f"{prog} mic", load_model=load_model)
+    request = make_request(given, words, prog=prog)
     with _displayed(request, console):
         return _transcribe(request, console, prog, load_model)
 
