@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, Command] = {
         "tympan.apps.cli.mic:mic",
         loads_models=True,
     ),
+    "wer": Command("count the errors of a transcript", "tympan.apps.cli.wer:wer"),
+    "compare": Command("show where two transcripts differ", "tympan.apps.cli.compare:compare_transcripts"),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""

@@ -95,7 +95,7 @@ def make_request(given: argparse.Namespace, words: Sequence[str], *, prog: str) 
 
 
 def _options(given: argparse.Namespace, output: Output) -> TranscribeOptions:
-    """The options of the library, all as it sets them but for those that were given, or that the output needs.
+    """The options of the library, all as it sets them but for those given, and those that the output needs.
 
     Raises OptionError where what was given leaves out what the output needs.
     """
