@@ -79,9 +79,8 @@ def test_differences_are_marked(tympan, texts) -> None:
     exact = tympan("compare", "said/a.txt", "heard/a.txt", "--exact", "--longest", "1").out
     assert "[-The-] {+the+}" in exact
     assert "mat.  ->  a mat" in exact.replace("the mat.", "mat.")
-    assert "".join(
-        tympan("compare", "ja.txt", "ja2.txt", "--language", "ja").out.splitlines()[0].split()
-    ) == ("今日は[-雨-]{+晴れ+}です。").replace("です。", "です")
+    ended = tympan("compare", "ja.txt", "ja2.txt", "--language", "ja")
+    assert "".join(ended.out.splitlines()[0].split()) == "今日は[-雨-]{+晴れ+}です"
 
 
 class Page(HTMLParser):

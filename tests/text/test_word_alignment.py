@@ -79,10 +79,9 @@ def test_texts_beyond_the_table_are_still_aligned(monkeypatch) -> None:
 
 def test_runs_cover_both_texts() -> None:
     found = runs(["the", "cat", "sat", "on"], ["the", "dog", "sat", "down", "on", "it"])
-    assert [(r.is_equal, r.reference_start, r.reference_end, r.hypothesis_start, r.hypothesis_end) for r in found] == [
-        (True, 0, 1, 0, 1), (False, 1, 2, 1, 2), (True, 2, 3, 2, 3), (False, 3, 3, 3, 4), (True, 3, 4, 4, 5),
-        (False, 4, 4, 5, 6),
-    ]  # fmt: skip
+    places = [(r.reference_start, r.reference_end, r.hypothesis_start, r.hypothesis_end) for r in found]
+    assert places == [(0, 1, 0, 1), (1, 2, 1, 2), (2, 3, 2, 3), (3, 3, 3, 4), (3, 4, 4, 5), (4, 4, 5, 6)]
+    assert [r.is_equal for r in found] == [True, False] * 3
 
 
 def test_words_that_differ_in_marks_are_equal_unless_exact() -> None:
