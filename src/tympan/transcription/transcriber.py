@@ -34,6 +34,7 @@ from tympan.text.languages import language_code
 from tympan.text.tokenizer import Tokenizer
 from tympan.timing.locate import default_heads
 from tympan.transcription.abilities import warn_of_untaught
+from tympan.transcription.align import Aligner, split_lines
 from tympan.transcription.answers import Answers
 from tympan.transcription.channels import ChannelsJob, channel_labels
 from tympan.transcription.guards import Speech
@@ -177,6 +178,36 @@ class Transcriber:
         recording = self._recording(iterate_waveform(audio, sampling_rate=sampling_rate))
         (heard,) = self._decoder.hear([(recording, window_at(0, Clip(0, recording.n_frames)))])
         return among(self._decoder.languages(heard), allowed)
+
+    def align(
+        self,
+        audio: AudioSource,
+        text: str | Sequence[str],
+        *,
+        language: str | None = None,
+        sampling_rate: int | None = None,
+    ) -> Transcript:
+        """When each word of `text` is said in `audio`: a segment for each line, every word as it is given.
+
+        `text` is what is said, in lines. The recording may be of any length. Words that are not said have
+        times between their neighbours' and low probabilities. A TympanWarning says where the text does not
+        seem to be what is said. Raises OptionError for text without a word, and errors as `transcribe`.
+        """
+        lines = split_lines(text)
+        audio = readable_twice(audio)
+        options = self._settle(
+            TranscribeOptions(beam_size=None, temperature=(0.0,), language=language, word_timestamps=True)
+        )
+        stream = self.stream(audio, options, sampling_rate=sampling_rate)
+        for _ in stream:
+            pass
+        found = stream.transcript
+        with self.model.threads.for_large():
+            recording, _ = self._read(audio, sampling_rate, options, None)
+        aligner = Aligner(self._decoder, recording, found, options, self.tokenizer.encode)
+        segments = tuple(aligner.align(lines))
+        said = "".join(segment.text for segment in segments)
+        return dataclasses.replace(found, text=said, segments=segments, dropped=(), recovered=())
 
     @cached_property
     def _speech_model(self) -> SpeechModel:

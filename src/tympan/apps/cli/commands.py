@@ -49,6 +49,9 @@ COMMANDS: Mapping[str, Command] = {
         "tympan.apps.cli.mic:mic",
         loads_models=True,
     ),
+    "align": Command(
+        "find out when each word of a given text is said", "tympan.apps.cli.align:align", loads_models=True
+    ),
     "wer": Command("count the errors of a transcript", "tympan.apps.cli.wer:wer"),
     "compare": Command("show where two transcripts differ", "tympan.apps.cli.compare:compare_transcripts"),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
