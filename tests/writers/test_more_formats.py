@@ -14,7 +14,7 @@ from format_readers import read_text_grid
 
 from tympan.errors import OptionError
 from tympan.results import Segment, Transcript, Word
-from tympan.writers import FORMATS, render, write
+from tympan.writers import FORMATS, STREAMED, render, write
 
 TTML = "{http://www.w3.org/ns/ttml}"
 
@@ -275,3 +275,13 @@ def test_who_speaks_is_said_in_every_format_that_people_read() -> None:
     assert "\nLeft: Hi.\n" in render(SPOKEN, "sbv")
     assert "\tLeft: Hi.\n" in render(SPOKEN, "tsv")
     assert '"speaker": "Left"' in render(SPOKEN, "json")
+
+
+def test_the_page_of_formats_lists_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(row[1].strip(" `") for row in rows) == sorted(FORMATS)
+    assert {len(row) for row in rows} == {8}
+    streamed = re.search(r"(?s)\n\n(`txt`.*?) need one segment at a time", page)
+    assert streamed
+    assert set(re.findall(r"`(\w+)`", streamed[1])) == set(STREAMED)
