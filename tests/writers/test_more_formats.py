@@ -7,14 +7,14 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from format_readers import read_text_grid
 
 from tympan.errors import OptionError
 from tympan.results import Segment, Transcript, Word
-from tympan.writers import FORMATS, render, write
+from tympan.writers import FORMATS, STREAMED, render, write
 
 TTML = "{http://www.w3.org/ns/ttml}"
 
@@ -80,7 +80,27 @@ def test_lrc() -> None:
     assert render(PLAIN, "lrc").splitlines() == [
         "[re:tympan]", "[length:00:30.00]", "[00:00.00]Hello there.", "[00:04.44]And more.",
     ]  # fmt: skip
-    assert "[00:01.00] <00:01.00> Hello <00:01.50> there.\n" in render(WORDS, "lrc")
+    assert "[00:01.00]<00:01.00>Hello <00:01.50>there.\n" in render(WORDS, "lrc")
+
+
+def test_lrc_holds_no_time_that_was_said() -> None:
+    talk = transcript(segment(0, 1.0, 2.0, " [00:59.00] a [1] <01:02> b [Music]"))
+    assert render(talk, "lrc").endswith("[00:01.00]［00:59.00] a [1] ＜01:02> b [Music]\n")
+
+
+@pytest.mark.parametrize("format", ["ass", "lrc"])
+def test_text_that_was_edited_is_not_replaced_by_its_words(format: str) -> None:
+    edited = replace(WORDS.segments[0], text=" Good-bye.")
+    content = render(transcript(edited), format)
+    assert "Good-bye." in content
+    assert "there" not in content
+
+
+def test_words_keep_the_line_breaks_and_the_blanks_of_the_text() -> None:
+    captioned = replace(worded(1.0, " Hello", " there,", " you."), text="Hello\nthere, you.")
+    assert "{\\k40}Hello{\\k10}\\N{\\k40}there,{\\k10}{\\k40} you.\n" in render(transcript(captioned), "ass")
+    assert "<00:01.00>Hello <00:01.50>there, <00:02.00>you.\n" in render(transcript(captioned), "lrc")
+    assert "<00:01.00>你<00:01.50>好\n" in render(transcript(worded(1.0, "你", "好")), "lrc")
 
 
 def dialogues(text: str) -> list[list[str]]:
@@ -121,64 +141,96 @@ def test_ttml_is_xml_with_times_languages_and_agents() -> None:
     assert ids == used == {"speaker1", "speaker2"}
 
 
-@pytest.mark.parametrize("format", ["srt", "vtt", "ass"])
-def test_ffmpeg_reads_the_cues(format: str, tmp_path: Path) -> None:
+def ffmpeg_events(path: Path) -> list[tuple[float, float, str]]:
+    """Start, duration and text of each event, as FFmpeg decodes it to lines of dialogue."""
     import av
 
-    path = write(WORDS, tmp_path / f"talk.{format}")
     with av.open(str(path)) as container:
         stream = container.streams.subtitles[0]
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        starts = [float(packet.pts * packet.time_base) for packet in packets]
-    assert starts == pytest.approx([1.0, 3.25], abs=0.011)
+        return [
+            (
+                float(packet.pts * stream.time_base),
+                float(packet.duration * stream.time_base),
+                packet.decode()[0].ass.decode().split(",", 8)[8],
+            )
+            for packet in container.demux(stream)
+            if packet.size
+        ]
 
 
-def text_grid_tiers(text: str) -> dict[str, list[tuple[float, float, str]]]:
-    """A strict reader of the long form."""
-    lines = iter(text.splitlines())
+@pytest.mark.parametrize("format", ["srt", "vtt", "ass", "sbv", "lrc"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_ffmpeg_reads_the_cues(format: str, number: int, tmp_path: Path) -> None:
+    spoken = ALL[number].segments
+    events = ffmpeg_events(write(ALL[number], tmp_path / f"talk.{format}"))
+    assert [start for start, *_ in events] == pytest.approx([s.start for s in spoken], abs=0.006)
+    if format != "lrc":  # which has no ends
+        assert [length for _, length, _ in events] == pytest.approx(
+            [s.end - s.start for s in spoken], abs=0.011
+        )
+    for (*_, text), one in zip(events, spoken, strict=True):
+        shown = re.sub(r"\{\\k\d+\}|<[\d:.]+>|\u2060|\{\}", "", text).replace("\\{", "{").replace("∖", "\\")
+        assert shown.translate(str.maketrans("｛｝", "{}")).endswith(one.text.strip())
 
-    def value(key: str) -> str:
-        line = next(lines).strip()
-        assert line.startswith(key), (key, line)
-        return line.removeprefix(key).strip(" =")
 
-    assert [next(lines) for _ in range(2)] == ['File type = "ooTextFile"', 'Object class = "TextGrid"']
-    assert next(lines) == ""
-    value("xmin"), value("xmax"), value("tiers? <exists>")
-    tiers = {}
-    n_tiers = int(value("size"))
-    value("item []:")
-    for number in range(n_tiers):
-        value(f"item [{number + 1}]:")
-        assert value("class") == '"IntervalTier"'
-        name = value("name").strip('"')
-        value("xmin"), value("xmax")
-        tiers[name] = []
-        for position in range(int(value("intervals: size"))):
-            value(f"intervals [{position + 1}]:")
-            start, end, quoted = float(value("xmin")), float(value("xmax")), value("text")
-            assert quoted[0] == quoted[-1] == '"'
-            assert '"' not in quoted[1:-1].replace('""', "")
-            tiers[name].append((start, end, quoted[1:-1].replace('""', '"')))
-    assert next(lines, None) is None
-    return tiers
+@pytest.mark.parametrize("format", ["srt", "vtt", "ass", "sbv", "lrc"])
+def test_ffmpeg_reads_several_lines_hours_and_every_script(format: str, tmp_path: Path) -> None:
+    talk = transcript(segment(0, 0.0, 1.0, " two\nlines"), segment(1, 360_000.0, 360_001.5, " שלום 你好 😀"))
+    first, second = ffmpeg_events(write(talk, tmp_path / f"talk.{format}"))
+    assert first[2] == ("two lines" if format == "lrc" else "two\\Nlines")
+    assert (second[0], second[2]) == (360_000.0, "שלום 你好 😀")
 
 
 @pytest.mark.parametrize("number", range(len(ALL)))
 def test_text_grids_cover_the_recording(number: int) -> None:
-    tiers = text_grid_tiers(render(ALL[number], "TextGrid"))
-    assert list(tiers) == ["segments", "words"][: 2 if any(s.words for s in ALL[number].segments) else 1]
-    for intervals in tiers.values():
-        assert intervals[0][0] == 0
-        assert intervals[-1][1] == max([30.0, *(s.end for s in ALL[number].segments)])
-        for (_, end, _), (start, _, _) in pairwise(intervals):
-            assert end == start
-        assert all(start < end for start, end, _ in intervals)
+    tiers = read_text_grid(render(ALL[number], "TextGrid"))
+    end_s = max([30.0, *(s.end for s in ALL[number].segments)])
+    assert {(intervals[0].start, intervals[-1].end) for intervals in tiers.values()} == {(0.0, end_s)}
+
+
+def test_text_grids_have_tiers_of_words_and_of_speakers() -> None:
+    assert list(read_text_grid(render(PLAIN, "TextGrid"))) == ["segments"]
+    tiers = read_text_grid(render(WORDS, "TextGrid"))
+    assert list(tiers) == ["segments", "words"]
+    assert [(one.start, one.end, one.text) for one in tiers["words"][:4]] == [
+        (0.0, 1.0, ""), (1.0, 1.4, "Hello"), (1.4, 1.5, ""), (1.5, 1.9, "there."),
+    ]  # fmt: skip
+    at_once = transcript(segment(0, 0.0, 9.0, " Long.", "Ann"), segment(1, 2.0, 3.0, ' "Hm."', "Bo"))
+    tiers = read_text_grid(render(at_once, "TextGrid"))
+    assert [(one.start, one.end, one.text) for one in tiers["Ann - segments"]] == [
+        (0.0, 9.0, "Long."), (9.0, 30.0, ""),
+    ]  # fmt: skip
+    assert [one.text for one in tiers["Bo - segments"]] == ["", '"Hm."', ""]
+
+
+def test_text_grids_keep_what_takes_no_time_and_leave_out_what_is_within_another() -> None:
+    talk = transcript(
+        segment(0, 1.0, 1.0, " One."), segment(1, 1.0, 5.0, " Two."), segment(2, 2.0, 3.0, " Within."),
+        segment(3, 4.0, 6.0, " Three."), segment(4, 6.0004, 6.0004, " End."), duration=6.0,
+    )  # fmt: skip
+    (tier,) = read_text_grid(render(talk, "TextGrid")).values()
+    assert [(one.start, one.end, one.text) for one in tier] == [
+        (0.0, 1.0, ""), (1.0, 1.001, "One."), (1.001, 5.0, "Two."), (5.0, 6.0, "Three."),
+        (6.0, 6.001, "End."),
+    ]  # fmt: skip
+
+
+def test_ttml_says_the_language_of_a_segment_that_is_not_the_recordings() -> None:
+    other = replace(segment(1, 1.0, 2.0, " Ja."), language="de")
+    first, second = ET.fromstring(render(transcript(segment(0, 0.0, 1.0, " Yes."), other), "ttml")).iter(
+        f"{TTML}p"
+    )
+    languages = [one.get("{http://www.w3.org/XML/1998/namespace}lang") for one in (first, second)]
+    assert languages == [None, "de"]
 
 
 def test_ctm_has_a_row_for_each_word() -> None:
     assert render(WORDS, "ctm", name="my talk").splitlines()[0] == "my_talk 1 1.000 0.400 Hello 0.900"
     assert [row.split()[1] for row in render(SPOKEN, "ctm").splitlines()] == ["1", "2"]
+    turns = transcript(*(worded(n, " a", speaker="Left" if n % 2 else "Right") for n in range(4)))
+    rows = [row.split()[1:3] for row in render(turns, "ctm", name=" ").splitlines()]
+    assert rows == [["1", "0.000"], ["1", "2.000"], ["2", "1.000"], ["2", "3.000"]]
+    assert render(turns, "ctm", name=" ").startswith("recording 1 ")
     with pytest.raises(OptionError, match="word_timestamps"):
         render(PLAIN, "ctm")
 
@@ -188,8 +240,9 @@ def test_rttm_has_a_row_for_each_turn() -> None:
         "SPEAKER call 1 1.000 0.400 <NA> <NA> Left <NA> <NA>",
         "SPEAKER call 1 1.200 0.400 <NA> <NA> Right,_the_other <NA> <NA>",
     ]
-    with pytest.raises(OptionError, match="nobody is named"):
+    with pytest.raises(OptionError, match="2 of 2 segments nobody is named"):
         render(PLAIN, "rttm")
+    assert render(transcript(), "rttm") == ""
 
 
 def test_the_file_gives_the_recording_its_name(tmp_path: Path) -> None:
@@ -205,7 +258,8 @@ def test_markdown_reads_like_a_document() -> None:
         segment(2, 3.0, 4.0, " *No*", "Bo"),
     )
     assert render(talk, "md", name="Talk_1") == (
-        "# Talk\\_1\n\n**[00:00]** **Ann:** One. Two.\n\n**[00:03]** **Bo:** \\*No\\*\n"
+        "# Talk\\_1\n\n- Language: en\n- Length: 00:30\n- Speakers: Ann, Bo\n\n"
+        "**[00:00]** **Ann:** One. Two.\n\n**[00:03]** **Bo:** \\*No\\*\n"
     )
 
 
@@ -213,6 +267,21 @@ def test_who_speaks_is_said_in_every_format_that_people_read() -> None:
     assert render(SPOKEN, "txt") == "Left: Hi.\nRight, the other: Ho.\n"
     assert "\nLeft: Hi.\n" in render(SPOKEN, "srt")
     assert "\n<v Left>Hi.\n" in render(SPOKEN, "vtt")
+    marked = transcript(segment(0, 0.0, 1.0, " a < b\n\n& --> <i>c</i>", "Q&A\n> B"))
+    assert render(marked, "vtt").endswith(
+        "\n<v Q&amp;A &gt; B>a &lt; b\n&amp; --&gt; &lt;i&gt;c&lt;/i&gt;\n\n"
+    )
+    assert render(marked, "srt").endswith("\nQ&A > B: a < b\n& -> <i>c</i>\n\n")
     assert "\nLeft: Hi.\n" in render(SPOKEN, "sbv")
     assert "\tLeft: Hi.\n" in render(SPOKEN, "tsv")
     assert '"speaker": "Left"' in render(SPOKEN, "json")
+
+
+def test_the_page_of_formats_lists_them_all() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text("utf-8")
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(row[1].strip(" `") for row in rows) == sorted(FORMATS)
+    assert {len(row) for row in rows} == {8}
+    streamed = re.search(r"(?s)\n\n(`txt`.*?) need one segment at a time", page)
+    assert streamed
+    assert set(re.findall(r"`(\w+)`", streamed[1])) == set(STREAMED)

@@ -2,110 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from tympan.errors import OptionError
-from tympan.results import Transcript, Word
-from tympan.writers.spoken import spoken_line
+from tympan.results import Segment, Transcript, Word
+from tympan.writers.spoken import speaker_name, text_lines
 
-Span = tuple[float, float, str]
-"""Start and end in seconds, and what is between."""
+
+class Interval(NamedTuple):
+    """What stands in a tier, and from when to when, in milliseconds."""
+
+    start_ms: int
+    end_ms: int
+    text: str
 
 
 def text_grid(transcript: Transcript) -> str:
-    """A TextGrid in the long form, with an interval tier of segments and where words are known one of words.
+    """A TextGrid in the long form, with interval tiers of segments and where words are known of words.
 
-    Intervals cover the recording without a gap or an overlap: where two spans overlap the second begins where
-    the first ends, and one that has no time left has no interval.
+    Speakers have tiers of their own, `Left - segments` and `Left - words`, since they may speak at once.
+    Intervals cover the recording without a gap or an overlap: where two overlap the second begins where the
+    first ends, and one that lies within another is left out. What takes no time gets a millisecond.
     """
-    end_s = max([transcript.duration, *(segment.end for segment in transcript.segments)])
-    tiers = [("segments", [(s.start, s.end, spoken_line(s)) for s in transcript.segments])]
-    words = [word for segment in transcript.segments for word in segment.words]
-    if words:
-        tiers.append(("words", [(w.start, w.end, " ".join(w.text.split())) for w in words]))
-    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {_number(end_s)}\n'
+    tiers = [(name, _in_order(intervals)) for name, intervals in _tiers(transcript.segments)]
+    ends_ms = (intervals[-1].end_ms for _, intervals in tiers if intervals)
+    end_ms = max(1, round(1000 * transcript.duration), *ends_ms)
+    head = f'File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = {_seconds(end_ms)}\n'
     head += f"tiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
-    return head + "".join(_tier(number, *tier, end_s) for number, tier in enumerate(tiers, start=1))
+    return head + "".join(_tier(number, *tier, end_ms) for number, tier in enumerate(tiers, start=1))
 
 
-def _tier(number: int, name: str, spans: Iterable[Span], end_s: float) -> str:
-    intervals = list(_covering(spans, end_s))
+def _tiers(segments: Sequence[Segment]) -> Iterator[tuple[str, list[Interval]]]:
+    """The tiers by name; the segments of nobody in particular are under `segments` and `words`."""
+    has_words = any(segment.words for segment in segments)
+    for name in dict.fromkeys(map(speaker_name, segments)) or [""]:
+        own = [segment for segment in segments if speaker_name(segment) == name]
+        prefix = f"{name} - " if name else ""
+        yield f"{prefix}segments", [_interval(s.start, s.end, " ".join(text_lines(s))) for s in own]
+        if has_words:
+            words = [word for segment in own for word in segment.words]
+            yield f"{prefix}words", [_interval(w.start, w.end, " ".join(w.text.split())) for w in words]
+
+
+def _interval(start_s: float, end_s: float, text: str) -> Interval:
+    start_ms = round(1000 * start_s)
+    return Interval(start_ms, max(start_ms, round(1000 * end_s)), text)
+
+
+def _in_order(intervals: Iterable[Interval]) -> list[Interval]:
+    """Those of the intervals that have text, one after the other."""
+    placed: list[Interval] = []
+    reached_ms = 0
+    for start_ms, end_ms, text in sorted(intervals, key=lambda interval: interval[:2]):
+        if text and end_ms >= reached_ms:
+            start = max(start_ms, reached_ms)
+            reached_ms = max(end_ms, start + 1)
+            placed.append(Interval(start, reached_ms, text))
+    return placed
+
+
+def _with_gaps(intervals: Iterable[Interval], end_ms: int) -> Iterator[Interval]:
+    """The intervals, and empty ones in what they leave of the time up to `end_ms`."""
+    reached_ms = 0
+    for interval in intervals:
+        if interval.start_ms > reached_ms:
+            yield Interval(reached_ms, interval.start_ms, "")
+        yield interval
+        reached_ms = interval.end_ms
+    if reached_ms < end_ms:
+        yield Interval(reached_ms, end_ms, "")
+
+
+def _tier(number: int, name: str, placed: Iterable[Interval], end_ms: int) -> str:
+    intervals = list(_with_gaps(placed, end_ms))
     lines = [
         f"    item [{number}]:",
         '        class = "IntervalTier"',
-        f'        name = "{name}"',
+        f"        name = {_quoted(name)}",
         "        xmin = 0",
-        f"        xmax = {_number(end_s)}",
+        f"        xmax = {_seconds(end_ms)}",
         f"        intervals: size = {len(intervals)}",
     ]
-    for position, (start, end, text) in enumerate(intervals, start=1):
-        quoted = text.replace('"', '""')
+    for position, interval in enumerate(intervals, start=1):
         lines += [
             f"        intervals [{position}]:",
-            f"            xmin = {_number(start)}",
-            f"            xmax = {_number(end)}",
-            f'            text = "{quoted}"',
+            f"            xmin = {_seconds(interval.start_ms)}",
+            f"            xmax = {_seconds(interval.end_ms)}",
+            f"            text = {_quoted(interval.text)}",
         ]
     return "\n".join(lines) + "\n"
 
 
-def _covering(spans: Iterable[Span], end_s: float) -> Iterator[Span]:
-    """`spans` one after the other, with empty ones in what is left of the time from 0 to `end_s`."""
-    reached_s = 0.0
-    for start, end, text in sorted(spans, key=lambda span: span[:2]):
-        start_s = max(round(start, 3), reached_s)
-        stop_s = min(round(end, 3), end_s)
-        if stop_s <= start_s:
-            continue
-        if start_s > reached_s:
-            yield reached_s, start_s, ""
-        yield start_s, stop_s, text
-        reached_s = stop_s
-    if reached_s < end_s or end_s == 0:
-        yield reached_s, end_s, ""
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
-def _number(seconds: float) -> str:
-    return f"{seconds:.3f}".rstrip("0").rstrip(".")
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds / 1000:.3f}".rstrip("0").rstrip(".")
 
 
 def ctm_rows(transcript: Transcript, name: str) -> str:
     """`name channel start duration word confidence` for each word, times in seconds.
 
-    Channels are numbered in the order in which speakers first speak. Raises OptionError where segments have
-    text and no words: their times would be guesses.
+    Each speaker is a channel, numbered in the order in which they first speak; rows are sorted by channel and
+    time, as scoring programs want them. Raises OptionError where segments have text and no words: their times
+    would be guesses.
     """
     channels: dict[str, int] = {}
-    rows = []
+    rows: list[tuple[int, float, str]] = []
     for segment in transcript.segments:
         if segment.text.strip() and not segment.words:
             raise OptionError("ctm is made of words with times: ask for word_timestamps")
         channel = channels.setdefault(segment.speaker, len(channels) + 1)
-        rows += [_ctm_row(_field(name), channel, word) for word in segment.words if word.text.strip()]
-    return "".join(rows)
+        rows += [
+            (channel, word.start, _ctm_row(name, channel, word))
+            for word in segment.words
+            if _field(word.text)
+        ]
+    return "".join(row for *_, row in sorted(rows, key=lambda row: row[:2]))
 
 
 def _ctm_row(name: str, channel: int, word: Word) -> str:
     duration_s = max(0.0, word.end - word.start)
-    return f"{name} {channel} {word.start:.3f} {duration_s:.3f} {_field(word.text)} {word.probability:.3f}\n"
+    confidence = word.probability
+    return f"{_file(name)} {channel} {word.start:.3f} {duration_s:.3f} {_field(word.text)} {confidence:.3f}\n"
 
 
 def rttm_rows(transcript: Transcript, name: str) -> str:
-    """`SPEAKER name 1 start duration <NA> <NA> speaker <NA> <NA>` for each stretch of one speaker.
+    """`SPEAKER name 1 start duration <NA> <NA> speaker <NA> <NA>` for each segment with text.
 
-    Raises OptionError where nobody is named.
+    Raises OptionError where it is not known of every one of them who speaks; silence gives no rows.
     """
-    named = [segment for segment in transcript.segments if segment.text.strip()]
-    if not named or not all(segment.speaker for segment in named):
-        raise OptionError("rttm says who speaks when, and nobody is named: channels='split' names channels")
+    spoken = [segment for segment in transcript.segments if segment.text.strip()]
+    n_unnamed = sum(not speaker_name(segment) for segment in spoken)
+    if n_unnamed:
+        raise OptionError(
+            f"rttm says who speaks when, and in {n_unnamed} of {len(spoken)} segments nobody is named: "
+            "channels='split' names channels"
+        )
     return "".join(
-        f"SPEAKER {_field(name)} 1 {segment.start:.3f} {max(0.0, segment.end - segment.start):.3f} <NA> <NA> "
+        f"SPEAKER {_file(name)} 1 {segment.start:.3f} {max(0.0, segment.end - segment.start):.3f} <NA> <NA> "
         f"{_field(segment.speaker)} <NA> <NA>\n"
-        for segment in named
+        for segment in spoken
     )
 
 
+def _file(name: str) -> str:
+    return _field(name) or "recording"
+
+
 def _field(text: str) -> str:
-    """A field of a format that is parted by blanks and comments lines out with `;;`."""
-    joined = "_".join(text.split())
-    return joined.replace(";;", ";") if joined.startswith(";;") else joined
+    """A field of a format that is parted by blanks and takes what follows `;;` for a comment."""
+    return "_".join(text.split()).replace(";;", ";")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
-from tympan.results import Segment, Transcript, Word
+from tympan.results import Segment, Transcript
 from tympan.units import format_clock
-from tympan.writers.spoken import spoken_lines
+from tympan.writers.spoken import (
+    do_words_spell_text,
+    speaker_name,
+    spoken_lines,
+    text_lines,
+    words_in_place,
+)
 
 _ASS_HEAD = """\
 [Script Info]
@@ -34,44 +40,36 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 def ass_script(transcript: Transcript) -> str:
     """A script with one line of dialogue per segment; where words are known each has its time (`\\k`).
 
-    The speaker goes to the column Name. Braces and backslashes, which are commands there, become look-alikes.
+    The speaker goes to the column Name. Braces and backslashes, which are commands there, become look-alikes,
+    since players disagree on how to escape them.
     """
     return _ASS_HEAD + "".join(_dialogue(segment) for segment in transcript.segments if segment.text.strip())
 
 
 def _dialogue(segment: Segment) -> str:
     end_s = max(segment.start, segment.end)
-    text = _karaoke(segment) if segment.words else "\\N".join(map(_ass_text, spoken_lines_alone(segment)))
-    name = segment.speaker.replace(",", " ")
+    lines = (_ass_text(line) for line in text_lines(segment))
+    text = _karaoke(segment) if do_words_spell_text(segment) else "\\N".join(lines)
+    name = speaker_name(segment).replace(",", " ")
     return f"Dialogue: 0,{_ass_time(segment.start)},{_ass_time(end_s)},Default,{name},0,0,0,,{text}\n"
-
-
-def spoken_lines_alone(segment: Segment) -> list[str]:
-    """The lines of `segment` without who says them."""
-    return [line.strip() for line in segment.text.splitlines() if line.strip()]
 
 
 def _karaoke(segment: Segment) -> str:
     """Each word behind how long it lasts in hundredths of a second, the pause before it by itself."""
     pieces, reached_cs = [], round(100 * segment.start)
-    for number, word in enumerate(segment.words):
+    for before, text, word in words_in_place(segment):
         start_cs = max(reached_cs, round(100 * word.start))
         end_cs = max(start_cs, round(100 * word.end))
         if start_cs > reached_cs:
             pieces.append(f"{{\\k{start_cs - reached_cs}}}")
-        text = _word_text(word, is_first=number == 0)
-        pieces.append(f"{{\\k{end_cs - start_cs}}}{text}")
+        line_break, blank = ("\\N", "") if before == "\n" else ("", before)
+        pieces.append(f"{line_break}{{\\k{end_cs - start_cs}}}{blank}{_ass_text(text)}")
         reached_cs = end_cs
     return "".join(pieces)
 
 
-def _word_text(word: Word, *, is_first: bool) -> str:
-    text = "\\N".join(_ass_text(line) for line in word.text.split("\n"))
-    return text.lstrip() if is_first else text
-
-
 def _ass_text(text: str) -> str:
-    return text.replace("\\", "\u2216").replace("{", "\uff5b").replace("}", "\uff5d").replace("\r", " ")
+    return text.replace("\\", "\u2216").replace("{", "\uff5b").replace("}", "\uff5d")
 
 
 def _ass_time(seconds: float) -> str:
@@ -86,27 +84,25 @@ def ttml_document(transcript: Transcript) -> str:
 
     What XML cannot hold (control characters) is left out.
     """
-    speakers = list(dict.fromkeys(s.speaker for s in transcript.segments if s.speaker))
-    agents = {speaker: f"speaker{number}" for number, speaker in enumerate(speakers, start=1)}
+    names = filter(None, dict.fromkeys(speaker_name(segment) for segment in transcript.segments))
+    agents = {name: f"speaker{number}" for number, name in enumerate(names, start=1)}
     return "".join(_ttml_lines(transcript, agents))
 
 
-def _ttml_lines(transcript: Transcript, agents: dict[str, str]) -> Iterator[str]:
-    language = quoteattr(transcript.language or "")
+def _ttml_lines(transcript: Transcript, agents: Mapping[str, str]) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield (
         '<tt xmlns="http://www.w3.org/ns/ttml" xmlns:ttm="http://www.w3.org/ns/ttml#metadata"'
         ' xmlns:ttp="http://www.w3.org/ns/ttml#parameter" xmlns:tts="http://www.w3.org/ns/ttml#styling"'
-        f' ttp:contentProfiles="http://www.w3.org/ns/ttml/profile/imsc1.1/text" xml:lang={language}>\n'
+        ' ttp:contentProfiles="http://www.w3.org/ns/ttml/profile/imsc1.1/text"'
+        f" xml:lang={quoteattr(transcript.language)}>\n"
     )
     yield "  <head>\n"
     if agents:
         yield "    <metadata>\n"
-        for speaker, agent in agents.items():
-            yield (
-                f'      <ttm:agent xml:id="{agent}" type="person"><ttm:name type="full">{_xml(speaker)}'
-                "</ttm:name></ttm:agent>\n"
-            )
+        for name, agent in agents.items():
+            full_name = f'<ttm:name type="full">{_xml(name)}</ttm:name>'
+            yield f'      <ttm:agent xml:id="{agent}" type="person">{full_name}</ttm:agent>\n'
         yield "    </metadata>\n"
     yield '    <layout>\n      <region xml:id="bottom" tts:origin="10% 80%" tts:extent="80% 15%"'
     yield ' tts:displayAlign="after" tts:textAlign="center"/>\n    </layout>\n  </head>\n'
@@ -114,10 +110,20 @@ def _ttml_lines(transcript: Transcript, agents: dict[str, str]) -> Iterator[str]
     for segment in transcript.segments:
         lines = spoken_lines(segment)
         if lines:
-            begin, end = (format_clock(s, always_hours=True) for s in (segment.start, segment.end))
-            agent = f' ttm:agent="{agents[segment.speaker]}"' if segment.speaker else ""
-            yield f'      <p begin="{begin}" end="{end}"{agent}>{"<br/>".join(map(_xml, lines))}</p>\n'
+            attributes = "".join(_ttml_attributes(segment, transcript.language, agents))
+            yield f"      <p{attributes}>{'<br/>'.join(map(_xml, lines))}</p>\n"
     yield "    </div>\n  </body>\n</tt>\n"
+
+
+def _ttml_attributes(segment: Segment, language: str, agents: Mapping[str, str]) -> Iterator[str]:
+    """When the paragraph is shown, who says it, and its language where that is not the document's."""
+    end_s = max(segment.start, segment.end)
+    yield f' begin="{format_clock(segment.start, always_hours=True)}"'
+    yield f' end="{format_clock(end_s, always_hours=True)}"'
+    if name := speaker_name(segment):
+        yield f' ttm:agent="{agents[name]}"'
+    if segment.language and segment.language != language:
+        yield f" xml:lang={quoteattr(segment.language)}"
 
 
 def _xml(text: str) -> str:

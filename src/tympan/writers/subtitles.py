@@ -1,23 +1,30 @@
-"""Subtitles: one cue per segment in SubRip (srt), WebVTT (vtt) and YouTube's SubViewer (sbv).
+"""Subtitles: one cue per segment in SubRip (srt), WebVTT (vtt) and YouTube's captions (sbv).
 
-srt and vtt are byte for byte openai-whisper's where nobody is named. WebVTT takes `&` and `<` for markup;
-they are written as they are all the same, as by openai-whisper, and players show them.
+srt and vtt are byte for byte openai-whisper's where nobody is named. So a blank line inside a text, which
+ends a cue, stays there, and so do `&` and `<`, which WebVTT takes for the start of markup; of an arrow with a
+longer shaft, `--->`, only one dash is taken. Where somebody is named, openai-whisper has no file to be equal
+to: blank lines and whole shafts are left out, and WebVTT's markup is escaped.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from xml.sax.saxutils import escape
 
 from tympan.results import Segment
 from tympan.units import format_clock
-from tympan.writers.spoken import spoken_lines, with_speaker
+from tympan.writers.spoken import speaker_name, spoken_lines, text_lines
+
+_ARROW = re.compile("-{2,}>")
 
 
 def srt_cues(segments: Iterable[Segment]) -> Iterator[str]:
     """Numbered cues from 1 on; times as `HH:MM:SS,mmm`. A speaker's name and a colon come before the text."""
     for number, segment in enumerate(segments, start=1):
         times = _times(segment, always_hours=True, decimal_mark=",")
-        text = "\n".join(with_speaker([_cue_text(segment)], segment.speaker))
+        named = "\n".join(_ARROW.sub("->", line) for line in spoken_lines(segment))
+        text = named if speaker_name(segment) else _like_openai(segment)
         yield f"{number}\n{times}\n{text}\n\n"
 
 
@@ -25,8 +32,8 @@ def vtt_cues(segments: Iterable[Segment]) -> Iterator[str]:
     """The WebVTT header, then the cues; times as `[HH:]MM:SS.mmm`. Speakers are voices: `<v Left>`."""
     yield "WEBVTT\n\n"
     for segment in segments:
-        voice = f"<v {_voice(segment.speaker)}>" if segment.speaker else ""
-        yield f"{_times(segment, always_hours=False, decimal_mark='.')}\n{voice}{_cue_text(segment)}\n\n"
+        times = _times(segment, always_hours=False, decimal_mark=".")
+        yield f"{times}\n{_voiced(segment) or _like_openai(segment)}\n\n"
 
 
 def sbv_cues(segments: Iterable[Segment]) -> Iterator[str]:
@@ -46,14 +53,15 @@ def _times(segment: Segment, *, always_hours: bool, decimal_mark: str) -> str:
     return f"{start} --> {end}"
 
 
-def _cue_text(segment: Segment) -> str:
+def _like_openai(segment: Segment) -> str:
     """An arrow in the text would read as a line of times, so `-->` is written `->`."""
     return segment.text.strip().replace("-->", "->")
 
 
-def _voice(speaker: str) -> str:
-    """A name that cannot end the tag it stands in."""
-    return " ".join(speaker.replace(">", " ").replace("&", "&amp;").split())
+def _voiced(segment: Segment) -> str:
+    """The text behind the tag that says whose voice it is; empty where nobody is named."""
+    name = speaker_name(segment)
+    return f"<v {escape(name)}>" + "\n".join(map(escape, text_lines(segment))) if name else ""
 
 
 def _sbv_time(seconds: float) -> str:

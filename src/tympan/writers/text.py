@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tympan.results import Segment
+from tympan.writers.spoken import speaker_name, spoken_line
 
 
 def txt_lines(segments: Iterable[Segment]) -> Iterator[str]:
     """The text of each segment without the blanks around it; an empty segment gives an empty line.
 
-    Where it is known who speaks, the line begins with the name.
+    Where it is known who speaks, it is one line that begins with the name.
     """
     for segment in segments:
-        who = f"{segment.speaker}: " if segment.speaker else ""
-        yield f"{who}{segment.text.strip()}\n"
+        text = spoken_line(segment) if speaker_name(segment) else segment.text.strip()
+        yield f"{text}\n"
