@@ -140,16 +140,16 @@ def test_weights_of_an_earlier_save_do_not_stay(tmp_path):
 def test_a_stopped_save_leaves_the_old_weights(tmp_path, monkeypatch, broken_file):
     save_state(tmp_path, {"a": torch.ones(4), "b": torch.ones(4)}, max_shard_size=16)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    calls, write = [], saving._write_safetensors
+    calls, write = [], saving.write_safetensors
 
-    def stop(path, tensors):
+    def stop(path, tensors, **settings):
         calls.append(path)
         if len(calls) > broken_file:
             path.write_bytes(b"half a file")
             raise KeyboardInterrupt
-        write(path, tensors)
+        write(path, tensors, **settings)
 
-    monkeypatch.setattr(saving, "_write_safetensors", stop)
+    monkeypatch.setattr(saving, "write_safetensors", stop)
     with pytest.raises(KeyboardInterrupt):
         save_state(tmp_path, {name: torch.zeros(4) for name in "abc"}, max_shard_size=16)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

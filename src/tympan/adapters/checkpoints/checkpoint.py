@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from tympan.adapters.checkpoints.faults import brief
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 from tympan.text.tokenizer import Tokenizer
@@ -69,7 +70,7 @@ class Checkpoint:
     `state` maps Hugging Face's parameter names to tensors on the CPU, of the dtype stored (quantised weights
     as float32); `proj_out.weight` is there only when `config.tie_word_embeddings` is False. Tensors of one
     attention may be views of one storage (q, k, v stacked), but none overlap; those from a Hugging Face
-    folder or a `.pt` may be backed by the file. `format` is "huggingface", "ctranslate2" or "openai";
+    folder or a `.pt` may be backed by the file. `format` is one of `layout.Format`;
     `origin` says where the files are: the folder, the `.pt`, or the wheels' names and versions.
     """
 
@@ -88,7 +89,7 @@ def _is_whole(value: object) -> bool:
 def _whole(values: Mapping[str, Any], key: str, source: str) -> int | None:
     value: int | None = values.get(key)
     if value is not None and not _is_whole(value):
-        raise CheckpointError(f"{source}: {key} must be a whole number, but it is {value!r}")
+        raise CheckpointError(f"{source}: {key} must be a whole number, but it is {brief(value)}")
     return value
 
 

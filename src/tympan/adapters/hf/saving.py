@@ -6,7 +6,6 @@ written beside its place and then moved there, so that a save which is stopped l
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -22,11 +21,13 @@ from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_weights
 from tympan.adapters.checkpoints.layout import check_complete, format_of
-from tympan.adapters.checkpoints.load import READERS, read_tokenizer
+from tympan.adapters.checkpoints.load import READERS, load_checkpoint, read_tokenizer
 from tympan.adapters.checkpoints.release_facts import config_values, generation_values
 from tympan.adapters.checkpoints.resolve import resolve
+from tympan.adapters.checkpoints.safetensors_file import OnProgress, counted, write_safetensors
 from tympan.config import Architecture
 from tympan.errors import OptionError
+from tympan.text.tokenizer import Tokenizer
 from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
 WEIGHTS_NAME = "model.safetensors"
@@ -57,26 +58,35 @@ def parse_size(size: int | str) -> int:
 
 
 def save_state(
-    folder: str | os.PathLike[str], state: State, *, max_shard_size: int | str = "50GB"
+    folder: str | os.PathLike[str],
+    state: State,
+    *,
+    max_shard_size: int | str = "50GB",
+    dtype: torch.dtype | None = None,
+    on_progress: OnProgress | None = None,
 ) -> list[Path]:
     """Write `state` as `model.safetensors`, or as shards of at most `max_shard_size` with an index.
 
-    Tensors keep their dtype and may be on any device; one that is another under a second name (tied weights)
+    Tensors become `dtype` or keep theirs, and may be on any device; one that is another under a second name (tied weights)
     is written once, under the first. A single tensor larger than a shard gets a shard of its own. The folder
     is made if need be. Weights that an earlier save left there are replaced or removed; nothing else is
-    touched, and nothing at all before the new files are complete. Returns the paths of the weight files.
+    touched, and nothing at all before the new files are complete. `on_progress` is called with the bytes of
+    the weights written so far and in all. Returns the paths of the weight files.
     Raises OptionError for an impossible size or name, OSError when the disk refuses.
     """
     limit = parse_size(max_shard_size)
     kept = _without_second_names(_checked_names(state))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _shards(kept, limit)
+    shards = _shards(kept, limit, dtype)
+    count = counted(sum(_n_bytes(tensor, dtype) for tensor in kept.values()), on_progress)
     with _staging(folder) as staging:
         for name, tensors in shards.items():
-            _write_safetensors(staging / name, tensors)
+            write_safetensors(
+                staging / name, tensors, dtype=dtype, metadata=_METADATA, on_progress=count
+            )
         if len(shards) > 1:
-            _write_json(staging / INDEX_NAME, _index(shards))
+            _write_json(staging / INDEX_NAME, _index(shards, dtype))
         written = sorted(path.name for path in staging.iterdir())
         for name in written:
             os.replace(staging / name, folder / name)
@@ -96,7 +106,7 @@ def read_state(
 
     A name is looked for as in `load_checkpoint`, but a tokenizer is not needed. Of a Hugging Face folder
     everything comes as it stands there, whatever head the model has, so that the caller chooses; a checkpoint
-    in another format comes as the folder that `convert_openai` would make of it, without the tied projection,
+    in another format, or an adapter in its model, comes as the folder that `convert_openai` would make of it, without the tied projection,
     and with "dtype" float32, which every machine computes well.
     Tensors are on the CPU, of the dtype stored, and may be backed by the file.
     Raises CheckpointError when the checkpoint cannot be had or is damaged.
@@ -110,12 +120,17 @@ def read_state(
         needs_tokenizer=False,
     )
     check_complete(files, needs_tokenizer=False)
+    if format_of(files) == "peft":
+        whole = load_checkpoint(
+            name_or_path, offline=local_files_only, revision=revision, token=token, cache_dir=cache_dir
+        )
+        config, generation = _settings(whole.config, whole.tokenizer, whole.generation)
+        return {"dtype": "float32", **config}, generation, whole.state
     if format_of(files) != "huggingface":
         return _read_other(files)
-    config = files["config.json"].read_json()
     name = "generation_config.json"
-    generation = files[name].read_json() if name in files else None
-    return config, generation, read_weights(files, floating_only=False)
+    stored = files[name].read_json() if name in files else None
+    return files["config.json"].read_json(), stored, read_weights(files, floating_only=False)
 
 
 def _read_other(files: FileSet) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
@@ -131,6 +146,12 @@ def derived_values(
     """`config.json` and `generation_config.json` for a checkpoint that has neither."""
     is_builtin = has_builtin_tokenizer(architecture.vocab_size)
     tokenizer = builtin_tokenizer(architecture.vocab_size) if is_builtin else read_tokenizer(files)
+    return _settings(architecture, tokenizer, facts)
+
+
+def _settings(
+    architecture: Architecture, tokenizer: Tokenizer, facts: GenerationFacts
+) -> tuple[dict[str, Any], dict[str, Any]]:
     generation = generation_values(architecture, tokenizer, facts.alignment_heads)
     for name in ("suppress_tokens", "begin_suppress_tokens"):
         if getattr(facts, name) is not None:
@@ -157,16 +178,16 @@ def _without_second_names(state: State) -> dict[str, torch.Tensor]:
     return kept
 
 
-def _shards(state: State, limit: int) -> dict[str, dict[str, torch.Tensor]]:
+def _shards(state: State, limit: int, dtype: torch.dtype | None) -> dict[str, dict[str, torch.Tensor]]:
     """File name -> its tensors, in the order of `state`, filled one after the other."""
     parts: list[dict[str, torch.Tensor]] = [{}]
     n_bytes_in_last = 0
     for name, tensor in state.items():
-        if parts[-1] and n_bytes_in_last + _n_bytes(tensor) > limit:
+        if parts[-1] and n_bytes_in_last + _n_bytes(tensor, dtype) > limit:
             parts.append({})
             n_bytes_in_last = 0
         parts[-1][name] = tensor
-        n_bytes_in_last += _n_bytes(tensor)
+        n_bytes_in_last += _n_bytes(tensor, dtype)
     if len(parts) == 1:
         return {WEIGHTS_NAME: parts[0]}
     return {
@@ -175,19 +196,19 @@ def _shards(state: State, limit: int) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
-def _index(shards: Mapping[str, State]) -> dict[str, Any]:
+def _index(shards: Mapping[str, State], dtype: torch.dtype | None) -> dict[str, Any]:
     tensors = [tensor for shard in shards.values() for tensor in shard.values()]
     return {
         "metadata": {
             "total_parameters": sum(tensor.numel() for tensor in tensors),
-            "total_size": sum(map(_n_bytes, tensors)),
+            "total_size": sum(_n_bytes(tensor, dtype) for tensor in tensors),
         },
         "weight_map": {name: file for file, shard in shards.items() for name in shard},
     }
 
 
-def _n_bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _n_bytes(tensor: torch.Tensor, dtype: torch.dtype | None) -> int:
+    return tensor.numel() * (dtype or tensor.dtype).itemsize
 
 
 @contextmanager
@@ -195,33 +216,6 @@ def _staging(folder: Path) -> Iterator[Path]:
     """An empty folder inside `folder`, on the same disk, which is gone at the end."""
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as staging:
         yield Path(staging)
-
-
-def _write_safetensors(path: Path, tensors: State) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    # Parts of one storage and strided views are written as tensors of their own.
-    own = {name: _own(tensor) for name, tensor in tensors.items()}
-    try:
-        save_file(own, path, metadata=_METADATA)
-    except SafetensorError as fault:
-        raise OSError(errno.EIO, f"the weights cannot be written: {fault}", str(path)) from fault
-    path.chmod(_usual_mode(path.parent))  # safetensors leaves the file to its owner alone
-
-
-def _usual_mode(folder: Path) -> int:
-    """The permissions that a new file in `folder` gets."""
-    probe = folder / ".mode"
-    probe.touch()
-    mode = probe.stat().st_mode & 0o777
-    probe.unlink()
-    return mode
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    whole = tensor.contiguous()
-    return whole if whole.untyped_storage().nbytes() == _n_bytes(whole) else whole.clone()
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
