@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tympan.version import __version__
 
 if TYPE_CHECKING:
+    from tympan.adapters.checkpoints.convert import convert
     from tympan.adapters.hf.auto import (
         AutoConfig,
         AutoFeatureExtractor,
@@ -100,6 +101,7 @@ _HOMES = {
     "WhisperTokenizer": "tympan.adapters.hf.tokenization",
     "WhisperTokenizerFast": "tympan.adapters.hf.tokenization",
     "pipeline": "tympan.adapters.hf.pipelines.pipeline",
+    "convert": "tympan.adapters.checkpoints.convert",
     "load_model": "tympan.adapters.load",
     "AudioError": "tympan.errors",
     "AudioWarning": "tympan.errors",
@@ -165,6 +167,7 @@ __all__ = [
     "WhisperTokenizerFast",
     "Word",
     "__version__",
+    "convert",
     "load_model",
     "pipeline",
     "render",

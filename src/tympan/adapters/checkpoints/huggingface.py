@@ -161,5 +161,7 @@ def _read_generation(files: FileSet, values: dict[str, Any], config: Architectur
     """From `generation_config.json`; old checkpoints say it in `config.json`."""
     name = "generation_config.json"
     if name in files:
-        return GenerationFacts.from_huggingface(files[name].read_json(SETTINGS_BYTES), config, str(files[name]))
+        return GenerationFacts.from_huggingface(
+            files[name].read_json(SETTINGS_BYTES), config, str(files[name])
+        )
     return GenerationFacts.from_huggingface(values, config, str(files["config.json"]))

@@ -24,6 +24,11 @@ _PARTS_OF_A_CHECKPOINT = frozenset({*_ALL_WEIGHTS, *TOKENIZER_FILES, *_SETTINGS}
 _SHARD = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
 
 
+def is_weight_file(name: str) -> bool:
+    """Whether a file of this name, in the folder of a checkpoint, holds weights or lists those that do."""
+    return name in _ALL_WEIGHTS or name == ADAPTER_CONFIG or _SHARD.fullmatch(name) is not None
+
+
 def format_of(files: FileSet) -> Format:
     """The format of `files`; the first of these that is there. Raises CheckpointError when none is."""
     if is_mlx(files):

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
 Reader = Callable[[FileSet], "tuple[Architecture, dict[str, torch.Tensor], GenerationFacts]"]
 
-READERS: dict[str, Reader] = {
-    "huggingface": read_huggingface,
-    "ctranslate2": read_ctranslate2,
-    "openai": read_openai,
-    "mlx": read_mlx,
-}
-"""Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding.
-
-An adapter is not among them: it makes a model only together with another checkpoint.
-"""
-
 
 def load_checkpoint(
     name_or_path: str | os.PathLike[str],
@@ -57,6 +46,7 @@ def load_checkpoint(
     nothing does at all. `revision` (branch, tag or commit), `token` and `cache_dir` are the Hub's.
     Raises CheckpointError that says what was looked for, where, and what to do.
     """
+
     def find(name: str | os.PathLike[str], revision: str | None) -> FileSet:
         return resolve(name, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
 
@@ -92,6 +82,22 @@ def _load_adapted(files: FileSet, find: Callable[[str, str | None], FileSet]) ->
     tokenizer = read_tokenizer(files) if "tokenizer.json" in files else base.tokenizer
     origin = f"{files.origin} on {base.origin}"
     return replace(whole, tokenizer=tokenizer, format="peft", origin=origin)
+
+
+def _read_adapted(files: FileSet) -> tuple[Architecture, dict[str, torch.Tensor], GenerationFacts]:
+    """An adapter in its model, which has to be on this machine."""
+    whole = _load_adapted(files, lambda name, revision: resolve(name, offline=True, revision=revision))
+    return whole.config, whole.state, whole.generation
+
+
+READERS: dict[str, Reader] = {
+    "huggingface": read_huggingface,
+    "ctranslate2": read_ctranslate2,
+    "openai": read_openai,
+    "mlx": read_mlx,
+    "peft": _read_adapted,
+}
+"""Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding."""
 
 
 def _tokenizer(files: FileSet, format_name: str, vocab_size: int) -> Tokenizer:

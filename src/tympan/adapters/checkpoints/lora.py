@@ -65,14 +65,15 @@ def _replaced(base: Checkpoint, adapter: Adapter) -> tuple[State, Architecture]:
 
 def _sum(weight: Tensor, module: Module, scaling: float, where: str) -> Tensor:
     """`weight` and what `module` adds to it, in the dtype of `weight`."""
-    delta = _product(module, weight, where) * scaling
+    turned: Tensor = weight + _product(module, weight, where) * scaling
     if module.magnitude is None:
-        return (weight + delta).to(weight.dtype)
+        return turned.to(weight.dtype)
     if weight.ndim != 2 or module.is_embedding or module.magnitude.shape != weight.shape[:1]:
-        raise CheckpointError(f"{where}: DoRA can be merged into a matrix alone, with a magnitude for each row")
-    turned = weight + delta
+        raise CheckpointError(
+            f"{where}: DoRA can be merged into a matrix alone, with a magnitude for each row"
+        )
     lengths = torch.linalg.norm(turned, dim=1).to(turned.dtype)
-    return ((module.magnitude.float() / lengths)[:, None] * turned).to(weight.dtype)
+    return turned.mul_((module.magnitude.float() / lengths)[:, None]).to(weight.dtype)
 
 
 def _product(module: Module, weight: Tensor, where: str) -> Tensor:
@@ -87,7 +88,9 @@ def _product(module: Module, weight: Tensor, where: str) -> Tensor:
     else:
         expected = ((rank, *weight.shape[1:]), (weight.shape[0], rank, *[1] * (weight.ndim - 2)))
     if found != expected:
-        raise CheckpointError(f"{where} has factors of {found}, but its weight of {tuple(weight.shape)} needs {expected}")
+        raise CheckpointError(
+            f"{where} has factors of {found}, but its weight of {tuple(weight.shape)} needs {expected}"
+        )
     if module.is_embedding:
         return (b @ a).T
     return (b.flatten(1) @ a.flatten(1)).reshape(weight.shape)

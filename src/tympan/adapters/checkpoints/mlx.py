@@ -1,7 +1,7 @@
-"""An MLX folder (`config.json`, `weights.npz` or a safetensors file) -> configuration, weights, what is known.
+"""An MLX folder (`config.json`, `weights.npz` or safetensors) -> configuration, weights, what is known.
 
-Names are OpenAI's, but for `mlp1` and `mlp2`; convolutions lie as [out, kernel, in]. Matrices may be stored in
-groups of few bits, which become float32. The encoder's positions are computed unless they are stored.
+Names are OpenAI's, but for `mlp1` and `mlp2`; convolutions lie as [out, kernel, in]. Matrices may be stored
+in groups of few bits, which become float32. The encoder's positions are computed unless they are stored.
 Source: `convert.py` of mlx-examples and `load_models.py` of mlx_whisper 0.4.3; mlx-audio keeps the
 configuration and the file names of Hugging Face with them.
 """
@@ -75,14 +75,16 @@ def read_mlx(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
 
     Floating-point weights keep their dtype; those in groups become float32. Facts about decoding are those
     of OpenAI's models, with the alignment heads that are stored. Raises CheckpointError that names the file
-    and the fault: damaged bytes, weights missing or left over, another architecture, an unknown kind of groups.
+    and the fault: damaged bytes, weights missing or left over, another architecture, other groups.
     """
     config = _read_config(files)
     stored: State = {}
     for name in mlx_weights(files):
         stored.update(_read_file(files[name].verified_path(), config))
     heads = next((stored[name] for name in _ASIDE[:2] if name in stored), None)
-    state = _state({name: tensor for name, tensor in stored.items() if name not in _ASIDE}, config, files.origin)
+    state = _state(
+        {name: tensor for name, tensor in stored.items() if name not in _ASIDE}, config, files.origin
+    )
     check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
     return config, state, _facts(config, heads, files.origin)
 

@@ -36,7 +36,7 @@ def quantize(matrix: Tensor, bits: int) -> Groups:
     Of the smallest and the largest number of a group, the one further from zero is met exactly, and zero is
     met exactly where it lies between them.
     """
-    groups = matrix.float().unflatten(1, (-1, GROUP_NUMBERS))  # [O, G, 64]
+    groups = matrix.float().reshape(len(matrix), -1, GROUP_NUMBERS)  # [O, G, 64]
     low, high = groups.amin(dim=2), groups.amax(dim=2)  # [O, G]
     n_steps = (1 << bits) - 1
     step = ((high - low) / n_steps).clamp_min(_SMALLEST_SCALE)
@@ -59,7 +59,7 @@ def dequantize(groups: Groups, bits: int) -> Tensor:
     for start in range(0, n_rows, _ROWS_AT_ONCE):  # the steps in between take several times the result
         rows = slice(start, start + _ROWS_AT_ONCE)
         wholes = _unpack(groups.words[rows], bits, n_numbers).float()
-        wholes = wholes.unflatten(1, (groups.scales.shape[1], -1))  # [rows, G, numbers of a group]
+        wholes = wholes.reshape(len(wholes), groups.scales.shape[1], -1)  # [rows, G, numbers of a group]
         scales, biases = groups.scales[rows].float()[..., None], groups.biases[rows].float()[..., None]
         matrix[rows] = wholes.mul_(scales).add_(biases).flatten(1)
     return matrix
@@ -67,9 +67,10 @@ def dequantize(groups: Groups, bits: int) -> Tensor:
 
 def _pack(wholes: Tensor, bits: int) -> Tensor:
     """Whole numbers [O, I] below 2^bits, where `bits` divides 32 -> words uint32 [O, I × bits / 32]."""
-    numbers = wholes.unflatten(1, (-1, _WORD_BITS // bits))  # [O, words, numbers in a word]
+    numbers = wholes.reshape(len(wholes), -1, _WORD_BITS // bits)  # [O, words, numbers in a word]
     shifts = torch.arange(0, _WORD_BITS, bits)
-    return (numbers << shifts).sum(dim=2).to(torch.uint32)
+    words: Tensor = (numbers << shifts).sum(dim=2)
+    return words.to(torch.uint32)
 
 
 def _unpack(words: Tensor, bits: int, n_numbers: int) -> Tensor:
@@ -79,7 +80,9 @@ def _unpack(words: Tensor, bits: int, n_numbers: int) -> Tensor:
         return octets.int()
     if bits in (2, 4):
         shifts = torch.arange(0, 8, bits, dtype=torch.uint8)
-        return ((octets[..., None] >> shifts) & ((1 << bits) - 1)).flatten(1).int()
+        parts: Tensor = (octets[..., None] >> shifts) & ((1 << bits) - 1)
+        return parts.flatten(1).int()
     singles = (octets[..., None] >> torch.arange(8, dtype=torch.uint8)) & 1  # [O, 4 n, 8]
-    numbers = singles.flatten(1).unflatten(1, (n_numbers, bits)).int()  # [O, I, bits]
-    return (numbers << torch.arange(bits, dtype=torch.int32)).sum(dim=2, dtype=torch.int32)
+    numbers = singles.reshape(len(octets), n_numbers, bits).int()  # [O, I, bits]
+    weighed: Tensor = numbers << torch.arange(bits, dtype=torch.int32)
+    return weighed.sum(dim=2, dtype=torch.int32)

@@ -31,6 +31,9 @@ from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
 OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
 
+OPENAI_HEADS = "alignment_heads"
+"""The key of a file's alignment heads, pairs [layer, head]: tympan writes it, openai-whisper ignores it."""
+
 _FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
 
 _USUAL_HEAD_WIDTH = 64
@@ -62,12 +65,13 @@ def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     file and the fault: damaged, no Whisper, several Whispers, weights missing or left over.
     """
     stored = files[openai_weights(files)]
-    dimensions, weights = _unwrap(_load(stored), str(stored))
+    loaded = _load(stored)
+    dimensions, weights = _unwrap(loaded, str(stored))
     state = _renamed(_without_prefix(weights), stored)
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     architecture = _architecture(dimensions, shapes, str(stored))
     check_parameters(shapes, architecture, str(stored))
-    return architecture, state, _facts(architecture, stored)
+    return architecture, state, _facts(architecture, stored, loaded.get(OPENAI_HEADS))
 
 
 def _load(stored: StoredFile) -> Mapping[str, Any]:
@@ -211,9 +215,11 @@ def _n_layers(parameters: Iterable[str], root: str) -> int:
     return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})
 
 
-def _facts(architecture: Architecture, stored: StoredFile) -> GenerationFacts:
+def _facts(architecture: Architecture, stored: StoredFile, stored_heads: object) -> GenerationFacts:
     if not has_builtin_tokenizer(architecture.vocab_size):
         return GenerationFacts()
     heads = alignment_heads(architecture, PurePath(stored.parts[0]).stem)
     values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size), heads)
+    if isinstance(stored_heads, list):
+        values["alignment_heads"] = stored_heads
     return GenerationFacts.from_huggingface(values, architecture, str(stored))

@@ -102,8 +102,10 @@ def checked_dimensions(dimensions: Mapping[str, Any], origin: str) -> dict[str, 
     found = {name: dimensions[name] for name in DIMENSIONS}
     for name, value in found.items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _LARGEST_DIMENSION:
-            raise CheckpointError(f"{origin}: {DIMENSIONS[name]} must be a whole number of at least 1, but "
-                f"{name} is {brief(value)}")
+            raise CheckpointError(
+                f"{origin}: {DIMENSIONS[name]} must be a whole number of at least 1, but "
+                f"{name} is {brief(value)}"
+            )
     if found["n_audio_state"] != found["n_text_state"]:
         raise CheckpointError(
             f"{origin}: n_audio_state={found['n_audio_state']} and n_text_state={found['n_text_state']} "

@@ -32,8 +32,8 @@ _PART = re.compile(
 _WRAPPERS = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.)")
 # Settings under which the weights mean something else than a sum; all are off by default.
 _UNREAD = (
-    "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "velora_config", "monteclora_config",
-    "kasa_config", "layer_replication", "target_parameters", "trainable_token_indices", "megatron_config",
+    "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "velora_config",
+    "monteclora_config", "kasa_config", "layer_replication", "target_parameters", "trainable_token_indices", "megatron_config",
 )  # fmt: skip
 # Beginnings that leave the base model's weights as they are; others take the adapter's out of them.
 _PLAIN_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
@@ -147,8 +147,8 @@ class _Settings:
         beginning = self.values.get("init_lora_weights", True)
         if beginning not in _PLAIN_BEGINNINGS:
             raise CheckpointError(
-                f"{self.origin}: init_lora_weights={brief(beginning)} changes the base model; save the adapter "
-                f"with path_initial_model_for_weight_conversion, which makes it a usual LoRA"
+                f"{self.origin}: init_lora_weights={brief(beginning)} changes the base model; save the "
+                f"adapter with path_initial_model_for_weight_conversion, which makes it a usual LoRA"
             )
 
     def base(self) -> str:
@@ -196,5 +196,7 @@ class _Settings:
             except (re.error, RecursionError, OverflowError):
                 is_long = True
             if is_long or re.search(r"\)[*+?{]", pattern):
-                raise CheckpointError(f"{self.origin}: {key} has the pattern {brief(pattern)}, which is too much")
+                raise CheckpointError(
+                    f"{self.origin}: {key} has the pattern {brief(pattern)}, which is too much"
+                )
         return patterns

@@ -23,9 +23,6 @@ from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.parameters import Shape
 from tympan.errors import CheckpointError
 
-OnProgress = Callable[[int, int], None]
-"""Called with the bytes written so far and the bytes in all."""
-
 _DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8,
@@ -35,6 +32,8 @@ _NAMES_OF_DTYPES = {dtype: name for name, dtype in _DTYPES.items()}
 _METADATA = "__metadata__"
 _LARGEST_HEADER_BYTES = 8 << 20  # that of the largest Whisper has 0.2 MB
 _ALIGNMENT_BYTES = 8
+_MOST_AXES = 8
+_LARGEST_SIZE = 1 << 48
 
 
 @dataclass(frozen=True)
@@ -127,19 +126,6 @@ def write_safetensors(
                 on_progress(n_bytes)
 
 
-def counted(n_bytes: int, on_progress: OnProgress | None) -> Callable[[int], None]:
-    """What adds up the bytes of each step, and tells `on_progress` of the sum and of `n_bytes` in all."""
-    n_done = 0
-
-    def count(n_step_bytes: int) -> None:
-        nonlocal n_done
-        n_done += n_step_bytes
-        if on_progress is not None:
-            on_progress(n_done, n_bytes)
-
-    return count
-
-
 def _write_numbers(file: BinaryIO, tensor: torch.Tensor, dtype: torch.dtype | None) -> int:
     numbers = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().flatten()
     if numbers.numel():
@@ -149,10 +135,10 @@ def _write_numbers(file: BinaryIO, tensor: torch.Tensor, dtype: torch.dtype | No
 
 def _entry(path: Path, name: str, value: object, data_start: int) -> Entry:
     fields = value if isinstance(value, dict) else {}
-    dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
+    dtype, shape, offsets = fields.get("dtype"), _sizes(fields, "shape"), _sizes(fields, "data_offsets")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise CheckpointError(f"{path}: {name[:100]} is of the unknown dtype {brief(dtype)}")
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+    if shape is None or offsets is None or len(offsets) != 2:
         raise CheckpointError(f"{path}: {name[:100]} has no shape or no place: {brief(value)}")
     start, end = offsets
     if end - start != math.prod(shape) * _DTYPES[dtype].itemsize:
@@ -160,12 +146,12 @@ def _entry(path: Path, name: str, value: object, data_start: int) -> Entry:
     return Entry(_DTYPES[dtype], tuple(shape), data_start + start, data_start + end)
 
 
-def _are_sizes(values: Any) -> bool:  # noqa: ANN401  (whatever the JSON holds)
-    return (
-        isinstance(values, list)
-        and len(values) <= 8
-        and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 48 for n in values)
-    )
+def _sizes(fields: Mapping[str, Any], key: str) -> list[int] | None:
+    values = fields.get(key)
+    if not isinstance(values, list) or len(values) > _MOST_AXES:
+        return None
+    are_sizes = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _LARGEST_SIZE for n in values)
+    return values if are_sizes else None
 
 
 def _check_places(path: Path, entries: Mapping[str, Entry], data_start: int, n_file_bytes: int) -> None:

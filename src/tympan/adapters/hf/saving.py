@@ -22,9 +22,10 @@ from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_weights
 from tympan.adapters.checkpoints.layout import check_complete, format_of
 from tympan.adapters.checkpoints.load import READERS, load_checkpoint, read_tokenizer
+from tympan.adapters.checkpoints.progress import OnProgress, counted
 from tympan.adapters.checkpoints.release_facts import config_values, generation_values
 from tympan.adapters.checkpoints.resolve import resolve
-from tympan.adapters.checkpoints.safetensors_file import OnProgress, counted, write_safetensors
+from tympan.adapters.checkpoints.safetensors_file import write_safetensors
 from tympan.config import Architecture
 from tympan.errors import OptionError
 from tympan.text.tokenizer import Tokenizer
@@ -67,10 +68,10 @@ def save_state(
 ) -> list[Path]:
     """Write `state` as `model.safetensors`, or as shards of at most `max_shard_size` with an index.
 
-    Tensors become `dtype` or keep theirs, and may be on any device; one that is another under a second name (tied weights)
-    is written once, under the first. A single tensor larger than a shard gets a shard of its own. The folder
-    is made if need be. Weights that an earlier save left there are replaced or removed; nothing else is
-    touched, and nothing at all before the new files are complete. `on_progress` is called with the bytes of
+    Tensors become `dtype` or keep theirs, and may be on any device; one that is another under a second name
+    (tied weights) is written once, under the first. A single tensor larger than a shard gets one of its own.
+    The folder is made if need be. Weights that an earlier save left there are replaced or removed; nothing
+    else is touched, and nothing at all before the new files are complete. `on_progress` is called with the bytes of
     the weights written so far and in all. Returns the paths of the weight files.
     Raises OptionError for an impossible size or name, OSError when the disk refuses.
     """
@@ -82,9 +83,7 @@ def save_state(
     count = counted(sum(_n_bytes(tensor, dtype) for tensor in kept.values()), on_progress)
     with _staging(folder) as staging:
         for name, tensors in shards.items():
-            write_safetensors(
-                staging / name, tensors, dtype=dtype, metadata=_METADATA, on_progress=count
-            )
+            write_safetensors(staging / name, tensors, dtype=dtype, metadata=_METADATA, on_progress=count)
         if len(shards) > 1:
             _write_json(staging / INDEX_NAME, _index(shards, dtype))
         written = sorted(path.name for path in staging.iterdir())
@@ -106,8 +105,8 @@ def read_state(
 
     A name is looked for as in `load_checkpoint`, but a tokenizer is not needed. Of a Hugging Face folder
     everything comes as it stands there, whatever head the model has, so that the caller chooses; a checkpoint
-    in another format, or an adapter in its model, comes as the folder that `convert_openai` would make of it, without the tied projection,
-    and with "dtype" float32, which every machine computes well.
+    in another format, or an adapter in its model, comes as the folder that `convert_openai` would make of it,
+    without the tied projection, and with "dtype" float32, which every machine computes well.
     Tensors are on the CPU, of the dtype stored, and may be backed by the file.
     Raises CheckpointError when the checkpoint cannot be had or is damaged.
     """

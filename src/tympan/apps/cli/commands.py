@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, Command] = {
         loads_models=True,
     ),
     "convert": Command(
-        "write a checkpoint as a folder that other programs load", "tympan.apps.cli.convert:convert"
+        "write a checkpoint in a format that other programs load", "tympan.apps.cli.convert:convert"
     ),
     "mic": Command(
         "write down what is said into the microphone, as it is said",

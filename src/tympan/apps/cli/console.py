@@ -7,7 +7,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tympan.errors import TympanWarning
 
 if TYPE_CHECKING:
-    from tympan.apps.cli.progress import AudioBar
+    from tympan.apps.cli.progress import AudioBar, Bar
 
 
 class ReaderGone(Exception):  # noqa: N818
@@ -43,7 +43,7 @@ class Console:
         self.is_quiet = False
         self.log: TextIO | None = None
         self._start_s = time.monotonic()
-        self._bar: AudioBar | None = None
+        self._bar: Bar | None = None
 
     def result(self, text: str) -> None:
         """Put `text` on stdout at once; raises ReaderGone or StdoutLost when it cannot be had."""
@@ -92,11 +92,26 @@ class Console:
         """The progress display, gone on leaving."""
         from tympan.apps.cli.progress import AudioBar
 
-        self._bar = AudioBar(label, sys.stderr)
+        self._bar = bar = AudioBar(label, sys.stderr)
         try:
-            yield self._bar
+            yield bar
         finally:
-            self._bar.close()
+            bar.close()
+            self._bar = None
+
+    @contextmanager
+    def byte_progress(self, label: str, *, is_shown: bool) -> Iterator[Callable[[int, int], None] | None]:
+        """What shows bytes done and in all, gone on leaving; None when nothing is to be shown."""
+        if not is_shown:
+            yield None
+            return
+        from tympan.apps.cli.progress import ByteBar
+
+        self._bar = bar = ByteBar(label, sys.stderr)
+        try:
+            yield bar.update
+        finally:
+            bar.close()
             self._bar = None
 
     @contextmanager

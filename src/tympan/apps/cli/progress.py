@@ -12,8 +12,8 @@ from tympan.apps.cli.pace import Standing
 from tympan.units import format_clock
 
 
-class AudioBar:
-    """A bar on a terminal: `talk.mp3 |███   | 43% 12:05 of 28:10, 0:46 left, 21.4 x real time`."""
+class Bar:
+    """A bar on a terminal, and what it says beside itself."""
 
     def __init__(self, label: str, terminal: TextIO) -> None:
         self._bar = tqdm(
@@ -23,12 +23,6 @@ class AudioBar:
             dynamic_ncols=True,
             leave=False,
         )
-
-    def update(self, current: Standing, whole: Standing | None) -> None:
-        """Show how the `current` recording stands, and where there are several the `whole`."""
-        self._bar.total = current.total_s
-        self._bar.n = min(current.done_s, current.total_s or current.done_s)
-        self._bar.set_postfix_str(describe(current, whole))
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
@@ -42,6 +36,29 @@ class AudioBar:
     def close(self) -> None:
         """Take the bar away."""
         self._bar.close()
+
+
+class AudioBar(Bar):
+    """`talk.mp3 |███   | 43% 12:05 of 28:10, 0:46 left, 21.4 x real time`."""
+
+    def update(self, current: Standing, whole: Standing | None) -> None:
+        """Show how the `current` recording stands, and where there are several the `whole`."""
+        self._bar.total = current.total_s
+        self._bar.n = min(current.done_s, current.total_s or current.done_s)
+        self._bar.set_postfix_str(describe(current, whole))
+
+
+class ByteBar(Bar):
+    """`whisper-base |███   | 43% 62.4 of 145.2 MB`."""
+
+    def update(self, n_done: int, n_bytes: int) -> None:
+        """Show how many bytes of `n_bytes` are done."""
+        self._bar.total = n_bytes
+        self._bar.n = n_done
+        self._bar.set_postfix_str(f"{n_done / 1e6:.1f} of {n_bytes / 1e6:.1f} MB", refresh=False)
+        self._bar.update(0)  # drawn ten times a second at most
+        if n_done == n_bytes:
+            self._bar.refresh()
 
 
 def describe(current: Standing, whole: Standing | None) -> str:
