@@ -6,6 +6,7 @@ WebVTT, SubViewer, a table of openai-whisper's (tsv), or else plain text, a segm
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -90,11 +91,13 @@ def _cues(text: str) -> Iterator[Segment]:
             spoken.append(following)
         speaker = _VOICE.match(spoken[0]) if spoken else None
         said = " ".join(" ".join(_TAG.sub("", part) for part in spoken).split())
+        if speaker is not None:  # cues with a voice are written as WebVTT wants it, others as openai-whisper
+            said = html.unescape(said)
         yield _segment(
             _seconds(times.groups()[:4]),
             _seconds(times.groups()[4:]),
             f" {said}" if said else "",
-            speaker=speaker[1] if speaker else "",
+            speaker=html.unescape(speaker[1]) if speaker else "",
         )
 
 
