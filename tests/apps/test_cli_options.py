@@ -31,6 +31,9 @@ OTHER_THAN_DEFAULT: dict[str, tuple[str, Any]] = {
     "languages": ("de, English", ("de", "English")),
     "vad_filter": ("True", True),
     "channels": ("split", "split"),
+    "script": ("hant", "hant"),
+    "fillers": ("drop", "drop"),
+    "mask_words": ("one,two", ("one", "two")),
     "channel_names": ("agent,customer", ("agent", "customer")),
 }
 BY_TYPE: dict[Any, tuple[str, Any]] = {

@@ -55,6 +55,10 @@ COMMANDS: Mapping[str, Command] = {
     "wer": Command("count the errors of a transcript", "tympan.apps.cli.wer:wer"),
     "compare": Command("show where two transcripts differ", "tympan.apps.cli.compare:compare_transcripts"),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
+    "completion": Command(
+        "print a script that lets a shell complete words", "tympan.apps.cli.completion:completion"
+    ),
+    "help": Command("print the manual of a command", "tympan.apps.cli.manual:show_help"),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""
 
