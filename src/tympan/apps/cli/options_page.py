@@ -1,6 +1,6 @@
 """The page of all options, made of the same fields and flags as the program's own help.
 
-    python -m tympan.apps.cli.options_page > docs/options.md
+python -m tympan.apps.cli.options_page > docs/options.md
 """
 
 from __future__ import annotations
