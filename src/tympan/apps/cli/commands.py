@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = {
         "tympan.apps.cli.transcribe:transcribe",
         loads_models=True,
     ),
+    "models": Command("list the models, and download, check or remove one", "tympan.apps.cli.models:models"),
     "convert": Command(
         "write a checkpoint as a folder that other programs load", "tympan.apps.cli.convert:convert"
     ),
