@@ -44,6 +44,9 @@ COMMANDS: Mapping[str, Command] = {
     "convert": Command(
         "write a checkpoint as a folder that other programs load", "tympan.apps.cli.convert:convert"
     ),
+    "captions": Command(
+        "cut transcripts that are there into captions worth reading", "tympan.apps.cli.captions:captions"
+    ),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""
