@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
 import pytest
+from random_transcripts import without_words
 
 from tympan.errors import OptionError, TympanWarning
 from tympan.results import Segment, Transcript, Word
 from tympan.writers import render
-from tympan.writers.captions import CaptionOptions, shape, shape_for
+from tympan.writers.captions import CaptionOptions, check, profile, shape, shape_for
 
 VOCABULARY = (
     " a", " the", " and", " Dashwood", " leisure,", " consider.", " prudently", " power?", "-drawn", "'s",
@@ -75,3 +76,104 @@ def test_files_equal_those_of_openai_whisper(format: str, tmp_path: Path) -> Non
             if not any(segment.words for segment in transcript.segments):
                 continue
             assert shaped_file(transcript, format, **options) == expected, options
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+def test_without_options_captions_are_the_segments_at_the_times_of_their_words(
+    format: str, tmp_path: Path
+) -> None:
+    transcript = spoken(random.Random(5), 6)
+    assert shaped_file(transcript, format) == openai_file(transcript, format, tmp_path)
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def test_texts_of_captions_join_without_loss() -> None:
+    transcript = spoken(random.Random(6), 6)
+    captions = shape(transcript, CaptionOptions(max_line_width=20, max_line_count=2))
+    assert squeezed("".join(c.text for c in captions.segments)) == squeezed(transcript.text)
+    for caption in captions.segments:
+        assert "".join(word.text for word in caption.words) == caption.text
+    assert captions.text == transcript.text
+
+
+@pytest.mark.parametrize(
+    "name", ["max_line_width", "max_line_count", "max_words_per_line", "highlight_words"]
+)
+def test_options_that_need_words_are_refused_without(name: str) -> None:
+    plain = without_words(spoken(random.Random(7), 3))
+    with pytest.raises(OptionError, match=f"{name} needs the times of words"):
+        shape(plain, CaptionOptions(**{name: 1}))
+    assert shape(plain, CaptionOptions()) == plain
+
+
+def test_options_without_effect_are_told() -> None:
+    transcript = spoken(random.Random(8), 3)
+    with pytest.warns(TympanWarning, match="max_line_count has no effect without max_line_width"):
+        shape(transcript, CaptionOptions(max_line_count=2))
+    with pytest.warns(TympanWarning, match="max_words_per_line has no effect with"):
+        shape(transcript, CaptionOptions(max_line_width=42, max_line_count=2, max_words_per_line=3))
+
+
+def one_segment(*spoken: tuple[float, float, str]) -> Transcript:
+    words = tuple(Word(start, end, text, 0.9) for start, end, text in spoken)
+    text = "".join(word.text for word in words)
+    segment = Segment(0, words[0].start, words[-1].end, text, (), 0.0, 0.0, 0.0, 0.0, words)
+    return Transcript(text, (segment,), "en", 1.0, 9.0)
+
+
+def test_where_openai_whisper_is_not_followed(tmp_path: Path) -> None:
+    arrow = one_segment((0.0, 1.0, " a"), (1.0, 2.0, " -->"), (2.0, 3.0, " b"))
+    assert "a --> b" in openai_file(arrow, "srt", tmp_path)  # which a player reads as times
+    assert "a -> b" in shaped_file(arrow, "srt")
+    backwards = one_segment((0.0, 2.0, " a"), (1.0, 3.0, " b"))
+    assert "00:02.000 --> 00:01.000" in openai_file(backwards, "vtt", tmp_path, highlight_words=True)
+    assert "00:02.000 --> 00:01.000" not in shaped_file(backwards, "vtt", highlight_words=True)
+    wordless = without_words(one_segment((1.0, 2.0, " b"))).segments
+    gap = Transcript(" a b", (*one_segment((0.0, 1.0, " a")).segments, *wordless), "en", 1.0, 9.0)
+    assert "b" not in openai_file(gap, "srt", tmp_path)  # no word, no text
+    assert "b" in shaped_file(gap, "srt")
+
+
+# Real speech
+
+
+@pytest.fixture(scope="module")
+def austen(tiny_en, sample: Path) -> Transcript:
+    return tiny_en.transcribe(sample, word_timestamps=True)
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt", "tsv", "txt"])
+def test_files_of_real_speech_equal_those_of_openai_whisper(
+    austen: Transcript, format: str, tmp_path: Path
+) -> None:
+    for options in OPTIONS:
+        assert shaped_file(austen, format, **options) == openai_file(austen, format, tmp_path, **options)
+
+
+@pytest.mark.parametrize("name", ["netflix", "netflix-sdh", "youtube", "social"])
+def test_captions_of_real_speech_break_no_limit(austen: Transcript, name: str) -> None:
+    options = replace(profile(name, "en"), highlight_words=False)
+    captions = shape(austen, options)
+    assert "".join(c.text for c in captions.segments).split() == austen.text.split()
+    assert check(captions, options) == ()
+
+
+def test_captions_of_real_speech_end_where_one_would_pause(austen: Transcript) -> None:
+    assert [caption.text for caption in shape(austen, profile("netflix", "en")).segments] == [
+        " And Mr. John Dashwood\nhad then leisure to consider",
+        " how much there might be prudently\nin his power to do for them.",
+    ]
+
+
+def test_captions_of_a_long_recording_break_no_limit(tiny_en, speech: Path) -> None:
+    path = speech / "longform" / "dev_en_lj_gap40_silence.flac"
+    transcript = tiny_en.transcribe(path, word_timestamps=True)
+    for name in ("netflix", "netflix-sdh", "bbc", "youtube", "social"):
+        options = replace(profile(name, "en"), highlight_words=False)
+        captions = shape(transcript, options)
+        assert "".join(c.text for c in captions.segments).split() == transcript.text.split()
+        assert check(captions, options) == ()
+        assert len(check(transcript, options)) > 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tympan.apps.cli.outputs import make_folder, rendered
 from tympan.apps.cli.parser import Parser
 from tympan.errors import InputError, OptionError
 from tympan.results import Transcript
+from tympan.text.languages import language_code
 from tympan.writers import FORMATS
 from tympan.writers.captions import CaptionOptions, check, profile, shape, shape_for
 from tympan.writers.files import replace_file
@@ -144,7 +146,7 @@ def _with_paths(request: Request) -> Iterator[tuple[Path, Mapping[str, Path]]]:
 
 def _one(request: Request, file: Path, paths: Mapping[str, Path], console: Console) -> bool:
     """Write, print or check the captions of one file; whether a limit is broken that --check asks about."""
-    transcript = read_transcript(file)
+    transcript = _with_language_code(read_transcript(file))
     options = request.options(transcript.language)
     if request.checks:
         return _check(transcript, options, file, console)
@@ -155,6 +157,13 @@ def _one(request: Request, file: Path, paths: Mapping[str, Path], console: Conso
         else:
             console.result(text)
     return False
+
+
+def _with_language_code(transcript: Transcript) -> Transcript:
+    """`transcript` with the code of its language where a program has written the name."""
+    with suppress(OptionError):
+        return replace(transcript, language=language_code(transcript.language))
+    return transcript
 
 
 def _check(transcript: Transcript, options: CaptionOptions, file: Path, console: Console) -> bool:

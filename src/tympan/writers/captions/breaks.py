@@ -51,6 +51,11 @@ _LONG_DASHES = frozenset("–—―")
 _ZERO_WIDTH_SPACE = "\u200b"
 _SENTENCE_ENDS = frozenset(".!?…。！？．｡‼⁇⁈⁉؟۔।॥။។៕")
 _CLAUSE_ENDS = frozenset(",;:،؛、，；：､၊៖–—―")
+_WITH_ORDINALS = frozenset(
+    ["de", "da", "no", "nn", "is", "fi", "et", "cs", "sk", "pl", "hu", "hr", "sl", "sr", "tr"]
+)
+"""Languages in which a number with a full stop is an ordinal number."""
+
 _PHRASE_ENDS = frozenset("はがにでともへのやかてたるすいなくば")
 """Particles of Japanese, and the last characters of its verbs and adjectives where they end a phrase."""
 
@@ -132,7 +137,7 @@ def _ends_sentence(word: str, following: str, language: str) -> bool:
     bare = _bare(stem)
     if is_abbreviation(bare.lower()) or (len(bare) == 1 and bare.isalpha()):
         return False
-    return not ("." in bare or (bare.isdigit() and len(bare) <= 2 and language in ("de", "da", "nb", "cs")))
+    return not ("." in bare or (bare.isdigit() and len(bare) <= 2 and language in _WITH_ORDINALS))
 
 
 def _ends_clause(word: str) -> bool:

@@ -22,9 +22,15 @@ _SENTENCE_WITHIN_COST = 1.2
 _SILENCE_COST = 3.0
 """For each second by which a pause inside a caption is longer than half a second."""
 
-_BROKEN_LIMIT_COST = 20.0
-_OVER_LIMIT_COST = 30.0
-"""For a caption that there is no time to read, and more for the share of the time that lacks."""
+_HURRY_COST = 5.0
+_HURRY_COST_PER_S = 12.0
+_LACK_COST_PER_S = 30.0
+"""For a caption that there is no time to read, for each second that it takes to read, and for each that
+lacks. This is worth most bad breaks. Where all speech is too fast it adds up to the same however it is cut,
+so that captions still end where they should."""
+
+_FLASH_COST = 50.0
+"""For a caption that is shown too short a time."""
 
 _FLEETING_S = 1.2
 _FLEETING_COST = 2.0
@@ -70,7 +76,7 @@ class Cutter:
         layouts: list[Layout | None] = [None] * (n_atoms + 1)
         for first in range(n_atoms):
             for last, layout in self._captions_from(first):
-                cost = costs[first] + layout.cost + self._cost(first, last)
+                cost = costs[first] + layout.cost + self._cost(first, last, layout)
                 if cost < costs[last]:
                     costs[last], origins[last], layouts[last] = cost, first, layout
         cuts = []
@@ -79,7 +85,7 @@ class Cutter:
             found = layouts[last]
             assert found is not None  # a single atom can always be a caption
             first = origins[last]
-            cuts.append(Cut(first, last, found.begins, self._reading(first, last)))
+            cuts.append(Cut(first, last, found.begins, self._reading(first, last, found)))
             last = first
         return cuts[::-1]
 
@@ -100,7 +106,7 @@ class Cutter:
         seconds = self._pace.spans(self._starts[first], self._atoms[last - 1].end, self._starts[last])
         return seconds > self._pace.longest + TOLERANCE_S / 2
 
-    def _cost(self, first: int, last: int) -> float:
+    def _cost(self, first: int, last: int, layout: Layout) -> float:
         """What the caption costs, its lines apart."""
         ending = self._atoms[last - 1]
         silence = min(1.0, ending.pause / 0.8)
@@ -108,16 +114,18 @@ class Cutter:
         cost += self._within[last - 1] - self._within[first]
         if self._lines.n_words(first, last) <= 1 and ending.after is not Break.SENTENCE:
             cost += _SCRAP_COST
-        return cost + self._time_cost(first, last)
+        return cost + self._time_cost(first, last, layout)
 
-    def _reading(self, first: int, last: int) -> float:
-        return self._pace.reading_s(self._lines.width(first, last), self._lines.n_words(first, last))
+    def _reading(self, first: int, last: int, layout: Layout) -> float:
+        spaces = sum(self._atoms[begin].space for begin in layout.begins[1:])  # are line breaks instead
+        width = self._lines.width(first, last) - spaces
+        return self._pace.reading_s(width, self._lines.n_words(first, last))
 
-    def _time_cost(self, first: int, last: int) -> float:
-        start, pace, reading = self._starts[first], self._pace, self._reading(first, last)
+    def _time_cost(self, first: int, last: int, layout: Layout) -> float:
+        start, pace, reading = self._starts[first], self._pace, self._reading(first, last, layout)
         end = pace.end(start, self._atoms[last - 1].end, self._starts[last], reading)
-        shown, needed = max(0.0, end - start), max(reading, pace.shortest)
+        shown = max(0.0, end - start)
         cost = _FLEETING_COST * max(0.0, _FLEETING_S - shown)
-        if shown < needed - TOLERANCE_S:
-            cost += _BROKEN_LIMIT_COST + _OVER_LIMIT_COST * (1 - shown / needed)
-        return cost
+        if shown < reading - TOLERANCE_S:
+            cost += _HURRY_COST + _HURRY_COST_PER_S * reading + _LACK_COST_PER_S * (reading - shown)
+        return cost + (_FLASH_COST if shown < pace.shortest - TOLERANCE_S else 0.0)

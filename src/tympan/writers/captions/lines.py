@@ -20,6 +20,11 @@ _ORPHAN_SHARE = 0.35
 _UNEVEN_COST = 3.0
 _TOP_HEAVY_COST = 3.0
 _FULL_COST = 20.0
+_MANY_LINES = 4
+"""From this many lines on all are held against the widest allowed, not against their own mean, so that what
+is known of some lines serves for more."""
+
+_USUAL_WIDTH = 42.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class LineBreaker:
         self._max_words = _or_endless(options.max_words_per_line)
         self._balance = options.line_balance or "equal"
         self._atoms = atoms
+        self._tall_first = -1
+        self._tall: dict[tuple[int, int], Layout] = {}
         self._widths = [0.0]
         self._words = [0]
         for atom in atoms:
@@ -66,8 +73,18 @@ class LineBreaker:
         """The best way to break these atoms into `n_lines`; its cost is infinite where there is none."""
         if n_lines == 1:
             return Layout((first,), 0.0) if self.fits(first, last) else _NONE
-        mean = self.width(first, last) / n_lines
-        return self._best(first, last, n_lines, mean, {})
+        mean = self.mean(first, last, n_lines)
+        if n_lines < _MANY_LINES:
+            return self._best(first, last, n_lines, mean, {})
+        if first != self._tall_first:
+            self._tall_first, self._tall = first, {}
+        return self._best(first, last, n_lines, mean, self._tall)
+
+    def mean(self, first: int, last: int, n_lines: int) -> float:
+        """The width that each of `n_lines` lines of these atoms should have."""
+        if n_lines < _MANY_LINES:
+            return self.width(first, last) / n_lines
+        return _USUAL_WIDTH if math.isinf(self._max_width) else self._max_width
 
     def _best(
         self, first: int, last: int, n_lines: int, mean: float, known: dict[tuple[int, int], Layout]

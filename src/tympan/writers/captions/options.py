@@ -99,9 +99,11 @@ class CaptionOptions:
 
     def _readable_fields(self) -> list[str]:
         """The options given that openai-whisper does not know."""
-        names = (member.name for member in fields(self) if member.name != "caption_layout")
+        names = [
+            member.name for member in fields(self) if member.name not in (*OPENAI_FIELDS, "caption_layout")
+        ]
         return [
-            name for name in names if name not in OPENAI_FIELDS and getattr(self, name) not in (None, False)
+            name for name in names if getattr(self, name) is not None and getattr(self, name) is not False
         ]
 
     def _require(self, holds: bool, name: str, expected: str) -> None:

@@ -64,7 +64,8 @@ def runs(transcript: Transcript) -> Iterator[Run]:
     _warn_of_untimed(segments, pieces)
     for (_, language), members in groupby(segments, key=lambda s: (s.speaker, s.language)):
         said = [piece for segment in members for piece in pieces[id(segment)]]
-        yield _run(said, language or transcript.language or "")
+        code = (language or transcript.language or "").lower().partition("-")[0]
+        yield _run(said, code)
 
 
 def pieces_of(segment: Segment) -> tuple[Piece, ...]:
