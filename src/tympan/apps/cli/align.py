@@ -49,7 +49,7 @@ def align(
     folder = Path(given.output_dir)
     make_folder(folder)
     paths = {format: folder / f"{Path(place).stem}.{format}" for format in formats}
-    write_files(found, paths, is_pretty=True)
+    write_files(found, paths)
     console.say(f"wrote {', '.join(str(path) for path in paths.values())}")
     return 0
 

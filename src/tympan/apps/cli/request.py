@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tympan.apps.cli.caption_flags import caption_options
 from tympan.apps.cli.flags import given_fields
 from tympan.apps.cli.inputs import Input, Search, check_standard_input, find_inputs, types_from
 from tympan.apps.cli.library import ModelChoice
@@ -19,9 +21,13 @@ from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 from tympan.transcription.options import TranscribeOptions
 from tympan.writers import FORMATS, OPENAI_FORMATS
+from tympan.writers.captions import CaptionOptions
 
 WORDY_FORMATS = frozenset({"ass", "ctm"})
 """The formats for which times of words are found unasked."""
+
+Captions = Callable[[str | None], CaptionOptions | None]
+"""The code of a language, or None where it is not known yet -> how captions are cut; None: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class Output:
     formats: tuple[str, ...]
     folder: Path
     template: Template
+    captions: Captions
     is_pretty: bool
     skip_existing: bool
     resume: bool
@@ -101,6 +108,8 @@ def _options(given: argparse.Namespace, output: Output) -> TranscribeOptions:
     """
     settings = given_fields(given, TranscribeOptions)
     wordy = WORDY_FORMATS.intersection((*output.formats, output.form))
+    if output.captions(None) is not None and not settings.setdefault("word_timestamps", True):
+        raise OptionError("captions are cut at words with times; leave out --no-word-timestamps")
     if wordy and not settings.setdefault("word_timestamps", True):
         raise OptionError(
             f"the format {min(wordy)} is made of words with times; leave out --no-word-timestamps"
@@ -133,6 +142,7 @@ def _output(given: argparse.Namespace) -> Output:
         formats=formats,
         folder=Path(given.output_dir or "."),
         template=template,
+        captions=partial(caption_options, given),
         is_pretty=given.pretty_json,
         skip_existing=given.skip_existing,
         resume=given.resume,

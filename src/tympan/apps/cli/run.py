@@ -24,6 +24,7 @@ from tympan.apps.cli.pace import Work
 from tympan.apps.cli.request import Request
 from tympan.errors import AudioError, InputError, OptionError, TympanError
 from tympan.results import Segment, Transcript
+from tympan.writers.captions import CAPTION_FORMATS
 
 if TYPE_CHECKING:
     from tympan.apps.cli.progress import AudioBar
@@ -224,7 +225,8 @@ class Run:
 
     def _write(self, current: Current, transcript: Transcript) -> None:
         paths = self._paths(current.item, transcript.language)
-        write_files(transcript, paths, is_pretty=self._output.is_pretty)
+        captions = self._output.captions(transcript.language)
+        write_files(transcript, paths, is_pretty=self._output.is_pretty, captions=captions)
         if current.journal is not None:
             current.journal.finish()
         self._options_proved = True
@@ -244,7 +246,15 @@ class Run:
         form = self._output.form
         if form is not None and not self._prints_live and form != LINES:
             name = Path(item.input.name).stem
-            self._console.result(rendered(transcript, form, name=name, is_pretty=self._output.is_pretty))
+            self._console.result(
+                rendered(
+                    transcript,
+                    form,
+                    name=name,
+                    is_pretty=self._output.is_pretty,
+                    captions=self._output.captions(transcript.language),
+                )
+            )
 
     def _reported(self, item: Item, segments: Iterator[Segment]) -> Iterator[Segment]:
         for segment in segments:
@@ -358,7 +368,8 @@ class Run:
 
     @property
     def _prints_live(self) -> bool:
-        return self._output.is_live and self._output.form in LIVE_FORMS
+        form, has_captions = self._output.form, self._output.captions(None) is not None
+        return self._output.is_live and form in LIVE_FORMS and not (has_captions and form in CAPTION_FORMATS)
 
     def _bar_label(self, item: Item) -> str:
         n_items = len(self._items)
