@@ -1,7 +1,8 @@
 """Files of transcripts -> transcripts: what this package writes, and what its peers do.
 
-The content decides on the format, unless the name ends in .json: JSON (this package's, openai-whisper's, WhisperX's and their like), SubRip,
-WebVTT, SubViewer, a table of openai-whisper's (tsv), or else plain text, a segment to each line.
+The content decides on the format, unless the name ends in .json: JSON (this package's, openai-whisper's,
+WhisperX's and their like), SubRip, WebVTT, SubViewer, a table of openai-whisper's (tsv), or else plain text,
+a segment to each line.
 """
 
 from __future__ import annotations
