@@ -54,7 +54,7 @@ def _transcribe(request: Request, console: Console, prog: str, load_model: libra
             transcriber = library.open_transcriber(request.model, load_model)
         run.transcribe_all(transcriber, waiting)
     run.close()
-    return 1 if run.failures else 0
+    return 1 if run.report.failures else 0
 
 
 @contextmanager
