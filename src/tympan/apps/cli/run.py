@@ -62,7 +62,6 @@ class Run:
 
         Raises Interrupted on Ctrl-C, with how to go on.
         """
-        self.report.start()
         try:
             if self._request.options.batch_size > 1 and len(items) > 1:
                 self._side_by_side(transcriber, items)

@@ -45,6 +45,7 @@ def _transcribe(request: Request, console: Console, prog: str, load_model: libra
         check_distinct(items, output.template, output.formats)
         make_folder(output.folder)
     run = Run(request, items, console, prog)
+    run.report.start()
     waiting = run.waiting_items()
     if output.formats:
         for note in rename_notes(items):
