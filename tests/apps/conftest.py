@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tympan.errors import TympanError
 from tympan.results import Segment, Transcript
 
 SPOKEN = (" Hello there.", " And more.")
@@ -70,6 +71,22 @@ class FakeLibrary:
         for complaint in self.complaints:
             warnings.warn(complaint, stacklevel=1)
         return FakeStream(segments(self.texts), options, on_progress, lambda n: self.trouble(audio, n))
+
+    def stream_many(self, sources: Any, options: Any, *, on_error: Any, answers: Any) -> Iterator[Transcript]:
+        """The transcripts come when all sources have been taken, as those of a batch may."""
+        taken = []
+        for source in sources:
+            answers(source)
+            self.heard.append(source)
+            try:
+                self.trouble(source, 0)
+            except TympanError as error:
+                on_error(source, error)
+                continue
+            taken.append(source)
+        for source in taken:
+            found = segments(tuple(f"{text} {source}" for text in self.texts))
+            yield Transcript("".join(s.text for s in found), found, "en", 0.9, 9.0, asdict(options))
 
 
 @dataclass(frozen=True)

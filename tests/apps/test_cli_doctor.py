@@ -34,3 +34,16 @@ def test_what_it_does_not_know_is_refused(tympan, words, complaint) -> None:
     ended = tympan("doctor", *words)
     assert (ended.code, ended.out) == (2, "")
     assert complaint in ended.err
+
+
+def test_the_self_test_says_how_fast_it_is(tiny_en, capsys) -> None:
+    from tympan.apps.cli.main import main
+
+    assert main(["doctor", "--model", "tiny.en"]) == 0
+    out = capsys.readouterr().out
+    assert "tiny.en ready in" in out
+    assert "x real time" in out
+    assert "models" in out
+    assert "libavcodec" in out
+    assert main(["doctor", "--no-self-test"]) == 0
+    assert "self test" not in capsys.readouterr().out

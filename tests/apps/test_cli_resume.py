@@ -16,6 +16,7 @@ import pytest
 
 from tympan.apps.cli.journal import Journal, fingerprint
 from tympan.audio.decode import read_waveform
+from tympan.errors import AudioError
 
 WORDS = ["--model", "tiny.en", "--offline", "--beam-size", "None", "--word-timestamps"]
 FORMATS = ["-f", "srt,json,txt"]
@@ -200,6 +201,7 @@ def test_what_a_journal_is_valid_for(tmp_path) -> None:
 def test_a_run_for_other_options_begins_anew_and_says_so(tympan, fake, tmp_path, sample) -> None:
     def trouble(_file: object, n: int) -> None:
         if n == 1:
+            fake.answers.note_language("en", 1.0)
             raise KeyboardInterrupt
 
     fake.trouble = trouble
@@ -212,3 +214,12 @@ def test_a_run_for_other_options_begins_anew_and_says_so(tympan, fake, tmp_path,
     assert ended.code == 0
     assert "begins anew" in ended.err
     assert [path.name for path in tmp_path.iterdir()] == ["austen.txt"]
+
+
+def test_a_recording_of_which_nothing_was_found_leaves_no_journal(tympan, fake, tmp_path, sample) -> None:
+    def trouble(_file: object, _n: int) -> None:
+        raise AudioError("no sound")
+
+    fake.trouble = trouble
+    assert tympan(str(sample), "-o", str(tmp_path), "-f", "txt").code == 1
+    assert list(tmp_path.iterdir()) == []

@@ -374,3 +374,14 @@ def test_every_utterance_is_found(model, speech_manifest):
     for row in rows[::3]:
         duration_s = sum(stretch.duration_s for stretch in found_in(model, row["path"]))
         assert duration_s > 0.4 * row["duration"], row["audio"]
+
+
+def test_long_stretches_are_cut_where_a_voice_is_least_likely():
+    probabilities = np.full(200, 0.9, np.float32)
+    probabilities[[70, 140]] = 0.6
+    options = SpeechOptions(max_speech_s=3.0, pad_s=0.0)
+    stretches = find_speech(probabilities, duration_s=6.4, options=options)
+    assert all(stretch.duration_s <= 3.0 for stretch in stretches)
+    assert [round(stretch.start_s / 0.032) for stretch in stretches] == [0, 71, 141]
+    assert stretches[-1].end_s == pytest.approx(6.4)
+    assert len(find_speech(probabilities, duration_s=6.4, options=SpeechOptions(pad_s=0.0))) == 1

@@ -47,7 +47,7 @@ def test_words_have_the_times_that_transcribing_gives_them(tiny_en, sample) -> N
 
 
 def test_text_that_differs_from_what_is_heard_keeps_every_word(tiny_en, sample) -> None:
-    wrong = "And Mister John Dashwood had lots of leisure to consider\nhow much might be prudently in the power to"
+    wrong = "And Mister John Dashwood had lots of leisure to consider\nhow much might be prudently in his"
     aligned = tiny_en.align(sample, wrong)
     check(aligned, wrong.splitlines())
     right = {w.text.strip(): w.start for w in words_of(tiny_en.align(sample, SAID))}

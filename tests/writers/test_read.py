@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,11 @@ def test_texts_and_times_come_back(format: str, tmp_path: Path) -> None:
     assert [(s.id, s.start, s.end) for s in found.segments] == [(0, 0.0, 1.0), (1, 1.5, 3.25)]
     assert found.segments[1].text == " And more."
     assert found.segments[0].text.endswith("Hello there.")
+    named = replace(FIRST, text=" a < b & c", speaker="R & D")
+    again = read_transcript(write(replace(TALK, segments=(named,)), tmp_path / f"n.{format}")).segments[0]
+    assert again.text.endswith("a < b & c")
     if format == "vtt":
+        assert again.speaker == "R & D"
         assert [s.speaker for s in found.segments] == ["Left", ""]
 
 
@@ -69,8 +74,8 @@ def test_json_of_peers(values, text: str, tmp_path: Path) -> None:
     found = read_transcript(path)
     assert found.text == text
     assert len(found.segments) == 1
-    for word in found.segments[0].words:
-        assert (word.text, word.probability) == (" a", 0.5)
+    for word in found.segments[0].words[:1]:
+        assert (word.text, word.probability) == ("a", 0.5)
 
 
 @pytest.mark.parametrize(

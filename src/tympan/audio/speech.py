@@ -16,7 +16,7 @@ framing, `get_speech_timestamps` for the two thresholds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -190,11 +190,15 @@ class SpeechOptions:
     min_silence_s: float = 0.25
     """Shorter silences stay inside a stretch: those of a plosive, or between words of a phrase."""
 
+    max_speech_s: float = math.inf
+    """Longer stretches are cut where speech is least likely, in the second half of what may be."""
+
     pad_s: float = 0.1
     """How far a stretch reaches into the silence around it: breathy starts and ends sound like silence."""
 
     def __post_init__(self) -> None:
         self._require(0 < self.threshold < 1, "threshold", "a probability between 0 and 1")
+        self._require(self.max_speech_s >= 0.1, "max_speech_s", "at least 0.1 s")
         for name in ("min_speech_s", "min_silence_s", "pad_s"):
             value = getattr(self, name)
             self._require(math.isfinite(value) and value >= 0, name, "at least 0 s, and finite")
@@ -226,8 +230,22 @@ def find_speech(
             joined[-1] = (joined[-1][0], end)
         else:
             joined.append((start, end))
-    stretches = [Stretch(ticks_to_seconds(s), min(ticks_to_seconds(e), duration_s)) for s, e in joined]
+    cut = [part for run in joined for part in _cut(*run, probabilities, options.max_speech_s)]
+    stretches = [Stretch(ticks_to_seconds(s), min(ticks_to_seconds(e), duration_s)) for s, e in cut]
     return _padded([s for s in stretches if s.duration_s >= options.min_speech_s], options.pad_s, duration_s)
+
+
+def _cut(
+    start: int, end: int, probabilities: NDArray[np.float32], most_s: float
+) -> Iterator[tuple[int, int]]:
+    """The run of ticks in parts of at most `most_s`."""
+    n_most = end - start if math.isinf(most_s) else max(2, int(most_s / ticks_to_seconds(1)))
+    while end - start > n_most:
+        first = start + n_most // 2
+        border = first + int(np.argmin(probabilities[first : start + n_most])) + 1
+        yield start, border
+        start = border
+    yield start, end
 
 
 def peak_speech(probabilities: NDArray[np.float32], start_s: float, end_s: float) -> float:

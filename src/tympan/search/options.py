@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from tympan.errors import OptionError
+from tympan.options import option
 from tympan.search.hotwords import Hotword, parse_hotwords
-
-
-def option(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
-    """A dataclass field that carries its own documentation, for flags and pages made from it."""
-    return field(default=default, metadata={"help": help_text, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +43,14 @@ class DecodeOptions:
     suppress_tokens: tuple[int, ...] | None = option(
         (-1,), "token ids never to write; -1 stands for the usual symbols that are not speech"
     )
+    suppress_numerals: bool = option(False, "never write digits, so that numbers come as words")
     suppress_blank: bool = option(True, "never start a window with a blank")
     without_timestamps: bool = option(False, "decode text alone; a window is then one segment")
     max_initial_timestamp: float | None = option(1.0, "latest first timestamp of a window, in seconds")
+    repetition_penalty: float = option(
+        1.0, "divide the odds of words that the window has written already; 1: not at all"
+    )
+    no_repeat_ngram_size: int = option(0, "never write so many tokens in the same order twice; 0: no limit")
     stop_loops: bool = option(True, "end a window's text when it does nothing but repeat itself")
     hotwords: tuple[Hotword, ...] = option(
         (), "words likely to be said, such as names: ComfyUI,Montréal:2.5, the number being how strongly"
@@ -70,6 +70,8 @@ class DecodeOptions:
         self._require(
             self.patience is None or self.beam_size is not None, "patience", "None when beam_size is None"
         )
+        self._require(self.repetition_penalty > 0, "repetition_penalty", "above 0")
+        self._require(self.no_repeat_ngram_size >= 0, "no_repeat_ngram_size", "at least 0")
         self._require(
             self.length_penalty is None or 0 <= self.length_penalty <= 1,
             "length_penalty",

@@ -33,6 +33,10 @@ def make_rules(
 ) -> list[LogitRule]:
     """The rules that `options` ask for, in the order in which they are applied."""
     rules: list[LogitRule] = []
+    if options.repetition_penalty != 1.0:
+        rules.append(penalize_repetition(options.repetition_penalty, vocabulary.end_of_text))
+    if options.no_repeat_ngram_size:
+        rules.append(forbid_repeated_ngrams(options.no_repeat_ngram_size, vocabulary.end_of_text))
     if options.suppress_blank:
         rules.append(suppress_at_start((*vocabulary.blanks, vocabulary.end_of_text), device))
     if options.suppress_tokens:
@@ -88,6 +92,38 @@ def suppress_at_start(tokens: Sequence[int], device: torch.device) -> LogitRule:
     def rule(logits: Tensor, written: Tensor) -> None:
         if written.shape[1] == 0:
             always(logits, written)
+
+    return rule
+
+
+def penalize_repetition(penalty: float, end_of_text: int) -> LogitRule:
+    """Make text that was written less likely: its logits are divided by `penalty`, negative ones multiplied.
+
+    Source: Keskar et al. 2019, as in CTranslate2 and transformers, which penalise timestamps too.
+    """
+
+    def rule(logits: Tensor, written: Tensor) -> None:
+        text = logits[:, :end_of_text]
+        tokens = written.clamp(max=end_of_text)  # [N, T]; whatever is no text is one column too far
+        was_written = torch.zeros_like(logits[:, : end_of_text + 1], dtype=torch.bool)
+        was_written.scatter_(1, tokens, value=True)
+        penalized = torch.where(text < 0, text * penalty, text / penalty)
+        text.copy_(torch.where(was_written[:, :end_of_text], penalized, text))
+
+    return rule
+
+
+def forbid_repeated_ngrams(size: int, end_of_text: int) -> LogitRule:
+    """Never write `size` text tokens that were written in the same order before."""
+
+    def rule(logits: Tensor, written: Tensor) -> None:
+        if written.shape[1] < size:
+            return
+        ngrams = written.unfold(1, size, 1)  # [N, T - size + 1, size]
+        latest = written[:, written.shape[1] - size + 1 :]  # [N, size - 1]
+        goes_on = (ngrams[:, :, :-1] == latest[:, None]).all(dim=2) & (ngrams < end_of_text).all(dim=2)
+        bounds = torch.where(goes_on, _NEVER, math.inf).to(logits.dtype)
+        logits.scatter_reduce_(1, ngrams[:, :, -1], bounds, "amin")
 
     return rule
 

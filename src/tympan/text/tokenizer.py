@@ -30,6 +30,8 @@ _ANNOTATION_MARKS = (
 )
 _MUSIC_MARKS = "♩♪♫♬♭♮♯"
 
+_NUMERAL_SIGNS = "%‰$£€¥₩₹"
+
 _FIRST_MERGED = "Ġt"
 
 
@@ -127,6 +129,14 @@ class Tokenizer:
     def timestamp_begin(self) -> int:
         """The id of `<|0.00|>`: the one after `<|notimestamps|>`, whether or not the file spells it out."""
         return self._require("<|notimestamps|>") + 1
+
+    @cached_property
+    def numeral_tokens(self) -> tuple[int, ...]:
+        """The text tokens that hold a digit of any script, a per cent sign or a sign of currency."""
+        spelled = ((token, self.decode_text([token])) for token in range(self.end_of_text))
+        return tuple(
+            token for token, text in spelled if any(c.isdecimal() or c in _NUMERAL_SIGNS for c in text)
+        )
 
     def vocabulary(self, *, multilingual: bool) -> Vocabulary:
         """The ids that the search needs. Raises CheckpointError that names a special token not found."""

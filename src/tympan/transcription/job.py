@@ -9,6 +9,7 @@ from typing import Any
 
 from tympan.audio.recording import Recording
 from tympan.results import Remark, Segment, Transcript
+from tympan.text.retouch import Retouch, chinese_script, masker, retouched, without_fillers
 from tympan.text.tokenizer import Tokenizer
 from tympan.transcription.answers import Answers
 from tympan.transcription.context import PreviousText
@@ -64,6 +65,7 @@ class RecordingJob:
         self._on_progress = on_progress
         self._budget = RetryBudget(options.retry_budget, recording.n_frames)
         self._speaker = speaker
+        self._retouches = _retouches(options)
         self.reached_s = 0.0
         self._segments: list[Segment] = []
         self._dropped: list[Remark] = []
@@ -114,8 +116,11 @@ class RecordingJob:
             raise RuntimeError("the transcript is not whole yet: iterate the stream to its end first")
         tokens = [token for segment in self._segments for token in segment.tokens]
         options = {**dataclasses.asdict(self._options), "language": self.language, **self._origin}
+        text = self._tokenizer.decode_text(tokens)
+        if self._retouches:
+            text = "".join(segment.text for segment in self._segments)
         return Transcript(
-            text=self._tokenizer.decode_text(tokens),
+            text=text,
             segments=tuple(self._segments),
             language=self.language,
             language_probability=self.language_probability,
@@ -172,7 +177,8 @@ class RecordingJob:
 
     def _append(self, result: WindowResult) -> None:
         for segment in result.segments:
-            self._segments.append(dataclasses.replace(segment, id=len(self._segments), speaker=self._speaker))
+            numbered = dataclasses.replace(segment, id=len(self._segments), speaker=self._speaker)
+            self._segments.append(retouched(numbered, self._retouches))
         self.reached_s = frames_to_seconds(result.end_frame)
         self._dropped += result.dropped
         self._recovered += result.recovered
@@ -183,3 +189,15 @@ class RecordingJob:
             n_frames = sum(end - start for start, end in self._spans.values())
             share = sum(self._done_frames.values()) / n_frames
             self._on_progress(min(share, 1.0) * self.duration, self.duration)
+
+
+def _retouches(options: TranscribeOptions) -> list[Retouch]:
+    """What is to be done to the text of each segment."""
+    steps: list[Retouch] = []
+    if options.fillers == "drop":
+        steps.append(without_fillers)
+    if options.script is not None:
+        steps.append(chinese_script(options.script))
+    if options.mask_words:
+        steps.append(masker(options.mask_words))
+    return steps

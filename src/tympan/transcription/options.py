@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from tympan.errors import OptionError
-from tympan.search.options import DecodeOptions, option, temperature_ladder
+from tympan.options import option
+from tympan.search.options import DecodeOptions, temperature_ladder
 from tympan.timing.punctuation import APPENDED, PREPENDED
 
 DEFAULT_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -77,6 +79,15 @@ class TranscribeOptions(DecodeOptions):
     vad_threshold: float = option(
         0.25, "probability from which the voice detector's guess counts as speech; hoarse voices get little"
     )
+    vad_min_speech_duration_ms: float | None = option(
+        None, "shorter bursts are no speech to the voice detector; none: 200 ms"
+    )
+    vad_max_speech_duration_s: float | None = option(
+        None, "the voice detector cuts longer stretches where a voice is least likely; none: no limit"
+    )
+    vad_min_silence_duration_ms: float | None = option(
+        None, "shorter silence stays inside a stretch of speech; none: 250 ms"
+    )
     drop_unspoken: bool = option(True, "leave out text where nobody speaks, and list it as dropped")
     snap_to_speech: bool = option(True, "move the edges of words and segments out of silence")
     recover_missed: bool = option(
@@ -92,6 +103,17 @@ class TranscribeOptions(DecodeOptions):
         0.5, "probability from which one window alone decides on the language"
     )
     multilingual: bool = option(False, "detect the language of every window anew")
+    script: str | None = option(
+        None,
+        "write Chinese simplified (hans) or traditional (hant); needs tympan[chinese]; none: as it comes",
+        choices=("hans", "hant"),
+    )
+    fillers: str = option(
+        "keep", "hesitations such as um and äh: keep them, or drop them", choices=("keep", "drop")
+    )
+    mask_words: tuple[str, ...] = option(
+        (), "words to write as w****; @words.txt stands for those in a file, one on each line"
+    )
     channels: str = option(
         "mix",
         "transcribe all channels mixed, or split: each by itself, with its name as the speaker",
@@ -110,6 +132,15 @@ class TranscribeOptions(DecodeOptions):
         object.__setattr__(self, "clip_timestamps", _clip_timestamps(self.clip_timestamps))
         object.__setattr__(self, "languages", _names("languages", self.languages))
         object.__setattr__(self, "channel_names", _names("channel_names", self.channel_names or None) or ())
+        object.__setattr__(self, "mask_words", _masked_words(self.mask_words))
+        self._require(self.script in (None, "hans", "hant"), "script", "'hans', 'hant' or None")
+        self._require(self.fillers in ("keep", "drop"), "fillers", "'keep' or 'drop'")
+        for name in (
+            "vad_min_speech_duration_ms", "vad_max_speech_duration_s", "vad_min_silence_duration_ms",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            self._require(value is None or 0 <= value < math.inf, name, "at least 0, or None")
+        self._require(self.vad_max_speech_duration_s != 0, "vad_max_speech_duration_s", "above 0, or None")
         self._require(self.channels in ("mix", "split"), "channels", "'mix' or 'split'")
         self._require(
             not self.channel_names or self.channels == "split", "channel_names", "() unless channels is split"
@@ -152,6 +183,21 @@ def _names(field: str, value: str | Iterable[str] | None) -> tuple[str, ...] | N
     if not names or not all(isinstance(name, str) and name.strip() for name in names):
         raise OptionError(f"{field} must be names such as en,de, but got {value!r}")
     return tuple(name.strip() for name in names)
+
+
+def _masked_words(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Words from "one,two", several strings, or files of them; OptionError where a file cannot be read."""
+    words: list[str] = []
+    for item in value.split(",") if isinstance(value, str) else value:
+        if not item.startswith("@"):
+            words.append(item)
+            continue
+        try:
+            words += Path(item[1:]).read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OptionError(f"mask_words: {item[1:]} cannot be read: {reason}") from None
+    return tuple(word.strip() for word in words if word.strip())
 
 
 def _clip_timestamps(value: str | float | Iterable[float]) -> tuple[float, ...]:

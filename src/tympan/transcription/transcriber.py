@@ -345,12 +345,23 @@ class Transcriber:
         stretches = find_speech(
             probabilities,
             duration_s=recording.duration_s,
-            options=SpeechOptions(threshold=options.vad_threshold),
+            options=_speech_options(options),
         )
         return recording, Speech(probabilities, tuple(stretches))
 
     def _recording(self, chunks: Iterable[Samples]) -> Recording:
         return read_recording(chunks, self.model.architecture.num_mel_bins, self.model.device)
+
+
+def _speech_options(options: TranscribeOptions) -> SpeechOptions:
+    """What counts as speech, by what `options` say of it."""
+    given = {
+        "min_speech_s": options.vad_min_speech_duration_ms and options.vad_min_speech_duration_ms / 1000,
+        "min_silence_s": options.vad_min_silence_duration_ms and options.vad_min_silence_duration_ms / 1000,
+        "max_speech_s": options.vad_max_speech_duration_s,
+    }
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return SpeechOptions(threshold=options.vad_threshold, **chosen)
 
 
 def _overheard(chunks: Iterable[Samples], listener: SpeechListener) -> Iterator[Samples]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -103,7 +104,11 @@ class WindowDecoder:
     def open_pool(self, options: TranscribeOptions) -> WindowPool:
         """A pool in which windows are decoded side by side, as `options` say."""
         boosted = spell_hotwords(options.hotwords, self._tokenizer.encode)
-        pool = DecodingPool(self._model, self._vocabulary, options, boosted=boosted)
+        settled = options
+        if options.suppress_numerals:
+            never = (*(options.suppress_tokens or ()), *self._tokenizer.numeral_tokens)
+            settled = dataclasses.replace(options, suppress_tokens=never)
+        pool = DecodingPool(self._model, self._vocabulary, settled, boosted=boosted)
         return WindowPool(pool, self._tokenizer, lambda ask: self._task(ask, options))
 
     def time_words(

@@ -9,6 +9,7 @@ import socket
 import pytest
 import torch
 from ctranslate2_writer import write_ctranslate2
+from hub_server import hub  # noqa: F401 - a fixture
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>",

@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Command] = {
         "tympan.apps.cli.transcribe:transcribe",
         loads_models=True,
     ),
+    "models": Command("list the models, and download, check or remove one", "tympan.apps.cli.models:models"),
     "convert": Command(
         "write a checkpoint in a format that other programs load", "tympan.apps.cli.convert:convert"
     ),
@@ -54,7 +55,14 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "wer": Command("count the errors of a transcript", "tympan.apps.cli.wer:wer"),
     "compare": Command("show where two transcripts differ", "tympan.apps.cli.compare:compare_transcripts"),
+    "captions": Command(
+        "cut transcripts that are there into captions worth reading", "tympan.apps.cli.captions:captions"
+    ),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
+    "completion": Command(
+        "print a script that lets a shell complete words", "tympan.apps.cli.completion:completion"
+    ),
+    "help": Command("print the manual of a command", "tympan.apps.cli.manual:show_help"),
 }
 """Every command by its name. Words that do not start with one belong to `transcribe`."""
 

@@ -11,6 +11,7 @@ from tympan.apps.cli.console import Console
 from tympan.apps.cli.library import wait_briefly_at_barriers
 from tympan.apps.cli.model_flags import add_precision_flags, wanted_quantize
 from tympan.apps.cli.parser import Parser
+from tympan.apps.cli.self_test import present_models, self_test
 from tympan.errors import OptionError
 from tympan.version import __version__
 
@@ -20,23 +21,37 @@ DESCRIPTION = (
     "Say what tympan runs on here: versions, processor, GPU, and the numbers it computes with and why."
 )
 
+_WIDTH = 15
+_CODECS = ("aac", "mp3", "opus", "vorbis", "flac", "alac", "wmav2", "amrnb", "ac3", "dca", "pcm_s16le")
 _PACKAGES = ("torch", "numpy", "av", "tokenizers", "safetensors", "huggingface_hub", "silero-vad")
 
 
 def doctor(words: Sequence[str], console: Console, *, prog: str) -> int:
     """Print what there is and what is chosen; the exit code is 0."""
-    parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION)
-    add_precision_flags(parser)
-    parser.add_argument("-h", "--help", action="help", help="print this help")
-    parser.add_argument("places", nargs="*", help=argparse.SUPPRESS)
-    given = parser.parse(words)
+    given = _parser(prog).parse(words)
     if given.places:
         raise OptionError(f"{prog} takes no names, but got {given.places[0]}")
     wait_briefly_at_barriers()
-    rows = [*_versions(), *_hardware(), *_choice(given.device, given.dtype, wanted_quantize(given))]
-    width = max(len(name) for name, _ in rows)
-    console.result("".join(f"{name:{width}}  {value}\n" for name, value in rows))
+    wanted = (given.device, given.dtype, wanted_quantize(given))
+    for name, value in (*_versions(), *_hardware(), *_choice(*wanted), *_models()):
+        console.result(f"{name:{_WIDTH}}  {value}\n")
+    if given.self_test:
+        for name, value in self_test(given.model, *wanted):
+            console.result(f"{name:{_WIDTH}}  {value}\n")
     return 0
+
+
+def _parser(prog: str) -> Parser:
+    parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION)
+    add_precision_flags(parser)
+    parser.add_argument(
+        "--self-test", action=argparse.BooleanOptionalAction, default=True,
+        help="transcribe ten seconds, to see how fast that is (default: on)",
+    )  # fmt: skip
+    parser.add_argument("--model", metavar="NAME", help="model of the self test (default: one that is here)")
+    parser.add_argument("-h", "--help", action="help", help="print this help")
+    parser.add_argument("places", nargs="*", help=argparse.SUPPRESS)
+    return parser
 
 
 def _versions() -> Iterator[tuple[str, str]]:
@@ -62,8 +77,23 @@ def _hardware() -> Iterator[tuple[str, str]]:
     yield "processor", f"{os.cpu_count()} processors; {', '.join(found)}"
     yield "int8 kernels", cpu.int8_engine or "none that pay on this processor"
     yield "threads", f"at most {torch.get_num_threads()} (--threads, or OMP_NUM_THREADS)"
+    yield "audio files", _codecs()
     has_gpu = torch.cuda.is_available()
     yield "CUDA", torch.cuda.get_device_name() if has_gpu else "no GPU that PyTorch can use"
+
+
+def _codecs() -> str:
+    """What FFmpeg's libraries can decode of what recordings usually are."""
+    import av
+
+    missing = sorted(set(_CODECS) - set(av.codecs_available))
+    version = ".".join(map(str, av.library_versions["libavcodec"]))
+    return f"libavcodec {version}, " + (f"without {', '.join(missing)}" if missing else "all usual codecs")
+
+
+def _models() -> Iterator[tuple[str, str]]:
+    here = present_models()
+    yield "models", ", ".join(here) if here else "none here: the first use downloads one"
 
 
 def _choice(device: str, dtype: str, quantize: str | None) -> Iterator[tuple[str, str]]:

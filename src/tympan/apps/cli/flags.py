@@ -111,7 +111,8 @@ def _argument(member: Field[Any], hint: Any) -> dict[str, Any]:  # noqa: ANN401
         return {**common, "action": ChoosableSwitch}
     choices = member.metadata.get("choices")
     if choices:
-        return {**common, "choices": choices, "type": spelling(hint)}
+        unset = (None,) if NoneType in get_args(hint) else ()
+        return {**common, "choices": (*choices, *unset), "type": spelling(hint)}
     return {**common, "metavar": spelling(hint).metavar, "type": spelling(hint)}
 
 

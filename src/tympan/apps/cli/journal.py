@@ -47,6 +47,7 @@ class Journal:
         self._file.seek(n_valid_bytes)
         if not n_valid_bytes:
             self._append(header)
+        self._is_empty = not (self.recalled or self.is_done)
 
     def answers(self, on_first_new: Callable[[], None] = lambda: None) -> Answers:
         """What is known, and where what is found out is noted; the first time, `on_first_new` is called."""
@@ -70,10 +71,13 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Keep it as it is."""
+        """Keep it as it is, unless it says nothing."""
         self._file.close()
+        if self._is_empty:
+            clear([self._path])
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        self._is_empty = False
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
         self._file.write(f"{text}\n".encode("utf-8", "surrogatepass"))
         self._file.flush()
