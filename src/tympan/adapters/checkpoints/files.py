@@ -18,6 +18,7 @@ from tympan.errors import CheckpointError
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_JSON_BYTES = 64 << 20
+SETTINGS_BYTES = 8 << 20  # an index of 1,300 weights has 0.1 MB; parsed, JSON may take 20 times as much
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,31 @@ class StoredFile:
                 reader.verify()
         return self.parts[0]
 
-    def read_json(self) -> dict[str, Any]:
-        """The object in this JSON file; raises CheckpointError when it holds anything else."""
-        with self.open() as reader:
-            if reader.n_bytes > _LARGEST_JSON_BYTES:
-                raise CheckpointError(f"{self}: {reader.n_bytes} bytes are too many for such a JSON file")
-            content = bytearray(reader.n_bytes)
-            reader.read_into(0, memoryview(content))
-            reader.verify()
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as fault:
-            raise CheckpointError(f"{self} is not valid JSON: {fault}") from fault
+    def read_json(self, largest_bytes: int = _LARGEST_JSON_BYTES) -> dict[str, Any]:
+        """The object in this JSON file; CheckpointError when it is too large or holds anything else."""
+        value = self.read_any_json(largest_bytes)
         if not isinstance(value, dict):
             raise CheckpointError(f"{self}: expected a JSON object, but it holds a {type(value).__name__}")
         return value
+
+    def read_any_json(self, largest_bytes: int) -> object:
+        """What is in this JSON file; CheckpointError when it is too large or no JSON."""
+        content = self.read_bytes(largest_bytes)
+        try:
+            value: object = json.loads(content)
+        except (ValueError, RecursionError) as fault:
+            raise CheckpointError(f"{self} is not valid JSON: {fault}") from fault
+        return value
+
+    def read_bytes(self, largest_bytes: int) -> bytearray:
+        """The whole file, checked against its pin; raises CheckpointError when it is too large."""
+        with self.open() as reader:
+            if reader.n_bytes > largest_bytes:
+                raise CheckpointError(f"{self}: {reader.n_bytes} bytes are too many for such a file")
+            content = bytearray(reader.n_bytes)
+            reader.read_into(0, memoryview(content))
+            reader.verify()
+        return content
 
 
 class JoinedReader:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
 from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES, openai_files, openai_weights
@@ -38,7 +39,8 @@ def format_of(files: FileSet) -> Format:
 def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
     """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
 
-    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it.
+    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it; a CTranslate2 folder can do
+    without a `config.json`, and with its vocabulary instead of a tokenizer.
     """
     format_name = format_of(files)
     if format_name == "openai":
@@ -46,9 +48,11 @@ def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
         return
     if format_name == "huggingface":
         weight_files(files)
-    if "config.json" not in files:
+    if format_name != "ctranslate2" and "config.json" not in files:
         raise CheckpointError(f"{files.origin} has no config.json")
     has_vocabulary = "tokenizer.json" in files or ("vocab.json" in files and "merges.txt" in files)
+    if format_name == "ctranslate2":
+        has_vocabulary = has_vocabulary or any(name in files for name in VOCABULARY_FILES)
     if needs_tokenizer and not has_vocabulary:
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"
