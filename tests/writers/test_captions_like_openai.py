@@ -137,6 +137,15 @@ def test_where_openai_whisper_is_not_followed(tmp_path: Path) -> None:
     assert "b" in shaped_file(gap, "srt")
 
 
+def test_two_speakers_never_share_a_caption() -> None:
+    (left,), (right,) = one_segment((0.0, 1.0, " a")).segments, one_segment((1.0, 2.0, " b")).segments
+    segments = (replace(left, speaker="Left"), replace(right, speaker="Right"))
+    captions = shape(
+        Transcript(" a b", segments, "en", 1.0, 2.0), CaptionOptions(max_line_width=42, max_line_count=2)
+    )
+    assert [(c.speaker, c.text) for c in captions.segments] == [("Left", " a"), ("Right", " b")]
+
+
 # Real speech
 
 

@@ -191,8 +191,8 @@ def test_no_cut_costs_less(seed: int) -> None:
         if not all(is_allowed(atoms, breaker, pace, *caption) for caption in cut):
             return float("inf")
         lines = [breaker.best(*caption, len(fewest_lines(breaker, *caption)[0])) for caption in cut]
-        captions = [cutter._cost(*caption, layout) for caption, layout in zip(cut, lines, strict=True)]
-        return sum(captions) + sum(layout.cost for layout in lines)
+        times = [cutter._time_cost(*caption, layout) for caption, layout in zip(cut, lines, strict=True)]
+        return sum(times) + sum(layout.cost for layout in lines) + sum(cutter._cut_cost(*one) for one in cut)
 
     found = [(cut.first, cut.last) for cut in cutter.cut()]
     assert cost(found) == pytest.approx(min(map(cost, every_cut(len(atoms)))))

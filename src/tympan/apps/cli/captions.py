@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tympan.apps.cli.caption_flags import add_caption_flags, caption_options
 from tympan.apps.cli.console import Console
+from tympan.apps.cli.formats import formats_from
 from tympan.apps.cli.inputs import Input
 from tympan.apps.cli.naming import distinct_stems
 from tympan.apps.cli.outputs import make_folder, rendered
@@ -85,7 +86,7 @@ def read_request(words: Sequence[str], *, prog: str) -> Request:
     given = _parser(prog).parse(words)
     if not given.files:
         raise OptionError(f"no files given; see {prog} --help")
-    formats = _formats(given.format)
+    formats = formats_from(given.format)
     if given.output_dir is None and not given.check and len(given.files) * len(formats) > 1:
         raise OptionError(
             "one file in one format can be printed; several are written to files by --output-dir"
@@ -119,15 +120,6 @@ def _parser(prog: str) -> Parser:
     parser.add_argument("-h", "--help", action="help", help="print this help")
     add_caption_flags(parser)
     return parser
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    known = {name.lower(): name for name in FORMATS}
-    names = [part.strip() for part in text.split(",")]
-    for name in names:
-        if name.lower() not in known:
-            raise OptionError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)}")
-    return tuple(dict.fromkeys(known[name.lower()] for name in names))
 
 
 def _with_paths(request: Request) -> Iterator[tuple[Path, Mapping[str, Path]]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tympan.apps.cli.caption_flags import caption_options
 from tympan.apps.cli.flags import given_fields
+from tympan.apps.cli.formats import formats_from
 from tympan.apps.cli.inputs import Input, Search, check_standard_input, find_inputs, types_from
 from tympan.apps.cli.library import ModelChoice
 from tympan.apps.cli.model_flags import model_choice
@@ -20,7 +21,6 @@ from tympan.apps.cli.peer_flags import ladder, settle_peer_flags
 from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 from tympan.transcription.options import TranscribeOptions
-from tympan.writers import FORMATS, OPENAI_FORMATS
 from tympan.writers.captions import CaptionOptions
 
 WORDY_FORMATS = frozenset({"ass", "ctm"})
@@ -161,19 +161,11 @@ def _destination(given: argparse.Namespace) -> tuple[str | None, tuple[str, ...]
                 f"--{'quiet' if given.quiet else 'verbose False'} prints nothing: say where the text goes "
                 "by --format or --output-dir"
             )
-        (form,) = _formats(given.format, several=False) if given.format else (LINES,)
-        return form, ()
-    formats = _formats(given.output_format or given.format or "all", several=True)
+        forms = formats_from(given.format) if given.format else (LINES,)
+        if len(forms) > 1:
+            raise OptionError(
+                f"one format can be printed, but got {given.format}; several go to files with --output-dir"
+            )
+        return forms[0], ()
+    formats = formats_from(given.output_format or given.format or "all")
     return (LINES if shows_lines else None), formats
-
-
-def _formats(text: str, *, several: bool) -> tuple[str, ...]:
-    """The formats that `text` names; raises OptionError for one that is not known."""
-    names = OPENAI_FORMATS if text == "all" else tuple(part.strip() for part in text.split(","))
-    known = {name.lower(): name for name in FORMATS}
-    for name in names:
-        if name.lower() not in known:
-            raise OptionError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)} or all")
-    if len(names) > 1 and not several:
-        raise OptionError(f"one format can be printed, but got {text}; several go to files with --output-dir")
-    return tuple(dict.fromkeys(known[name.lower()] for name in names))

@@ -87,8 +87,7 @@ def _divided(
 def _atom(run: Run, first: int, last: int, unit: str) -> Atom:
     has_space = first > 0 and run.text[first - 1] == " "
     text = run.text[first:last]
-    begun = run.text[run.text.rfind(" ", 0, first) + 1 : first]
-    goes_on = any(map(str.isalnum, begun)) and count_words(text) > 0 and first not in run.word_starts
+    goes_on = count_words(text) > 0 and first not in run.word_starts and _is_amid_word(run.text, first)
     return Atom(
         first=first,
         last=last,
@@ -99,6 +98,16 @@ def _atom(run: Run, first: int, last: int, unit: str) -> Atom:
         n_words=count_words(text) - goes_on,
         goes_on=goes_on,
     )
+
+
+def _is_amid_word(text: str, offset: int) -> bool:
+    """Whether a letter or digit stands before `offset` without a space between."""
+    place = offset
+    while place and text[place - 1] != " ":
+        place -= 1
+        if text[place].isalnum():
+            return True
+    return False
 
 
 def _with_end(atom: Atom, following: Atom, after: Break, options: CaptionOptions) -> Atom:

@@ -203,9 +203,10 @@ def _kind_within(text: str, offset: int, base: str, *, begins_word: bool, is_chi
 
 
 def _kind_after_punctuation(text: str, offset: int) -> Break | None:
-    core = _without_closers(text[:offset])
+    before = text[max(0, offset - 6) : offset]
+    core = _without_closers(before)
     if core and core[-1] in _SENTENCE_ENDS:
-        goes_on = core != text[:offset] and text[offset] in "とっ"  # a quotation that somebody says
+        goes_on = core != before and text[offset] in "とっ"  # a quotation that somebody says
         return Break.TIGHT if goes_on else Break.SENTENCE
     return Break.CLAUSE if core and core[-1] in _CLAUSE_ENDS else None
 

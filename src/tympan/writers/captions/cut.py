@@ -75,8 +75,12 @@ class Cutter:
         origins = [0] * (n_atoms + 1)
         layouts: list[Layout | None] = [None] * (n_atoms + 1)
         for first in range(n_atoms):
-            for last, layout in self._captions_from(first):
-                cost = costs[first] + layout.cost + self._cost(first, last, layout)
+            for last, n_lines in self._captions_from(first):
+                cost = costs[first] + self._cut_cost(first, last)
+                if cost >= costs[last]:
+                    continue  # lines and time only add to it
+                layout = self._lines.best(first, last, n_lines)
+                cost += layout.cost + self._time_cost(first, last, layout)
                 if cost < costs[last]:
                     costs[last], origins[last], layouts[last] = cost, first, layout
         cuts = []
@@ -89,8 +93,8 @@ class Cutter:
             last = first
         return cuts[::-1]
 
-    def _captions_from(self, first: int) -> Iterator[tuple[int, Layout]]:
-        """Every caption that may begin with the atom `first`: where it ends, and its best lines."""
+    def _captions_from(self, first: int) -> Iterator[tuple[int, int]]:
+        """Every caption that may begin with the atom `first`: where it ends, and how many lines it needs."""
         n_lines, line_begin = 1, first
         for last in range(first + 1, min(len(self._atoms), first + _MOST_ATOMS) + 1):
             if not self._lines.fits(line_begin, last):
@@ -98,7 +102,7 @@ class Cutter:
             is_single = last == first + 1
             if not is_single and (n_lines > self._lines.max_lines or self._is_too_long(first, last)):
                 return
-            yield last, self._lines.best(first, last, n_lines)
+            yield last, n_lines
             if self._atoms[last - 1].must_end:
                 return
 
@@ -106,15 +110,15 @@ class Cutter:
         seconds = self._pace.spans(self._starts[first], self._atoms[last - 1].end, self._starts[last])
         return seconds > self._pace.longest + TOLERANCE_S / 2
 
-    def _cost(self, first: int, last: int, layout: Layout) -> float:
-        """What the caption costs, its lines apart."""
+    def _cut_cost(self, first: int, last: int) -> float:
+        """What it costs that there is such a caption, and that it ends where it does."""
         ending = self._atoms[last - 1]
         silence = min(1.0, ending.pause / 0.8)
         cost = _CAPTION_COST + ending.after.value * (1 - 0.8 * silence)
         cost += self._within[last - 1] - self._within[first]
         if self._lines.n_words(first, last) <= 1 and ending.after is not Break.SENTENCE:
             cost += _SCRAP_COST
-        return cost + self._time_cost(first, last, layout)
+        return cost
 
     def _reading(self, first: int, last: int, layout: Layout) -> float:
         spaces = sum(self._atoms[begin].space for begin in layout.begins[1:])  # are line breaks instead
@@ -122,6 +126,7 @@ class Cutter:
         return self._pace.reading_s(width, self._lines.n_words(first, last))
 
     def _time_cost(self, first: int, last: int, layout: Layout) -> float:
+        """What it costs that the caption is shown as long as there is time."""
         start, pace, reading = self._starts[first], self._pace, self._reading(first, last, layout)
         end = pace.end(start, self._atoms[last - 1].end, self._starts[last], reading)
         shown = max(0.0, end - start)

@@ -1,7 +1,8 @@
 """A transcript -> captions as openai-whisper's writers of subtitles cut them.
 
 Source: `SubtitlesWriter.iterate_result` of openai-whisper 20250625, quirks included: widths count characters,
-the spaces before words among them, and a pause is measured from the start of the last word.
+the spaces before words among them, and a pause is measured from the start of the last word. Two speakers,
+whom it does not know, never share a caption.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class _Cues:
                     not keeps_segments
                     and start - (start if last_start is None else last_start) > _LONG_PAUSE_S
                 )
-                splits = keeps_segments and number % n_chunk == 0 and bool(self.cue)
+                is_chunk = keeps_segments and number % n_chunk == 0
+                splits = bool(self.cue) and (is_chunk or self.cue[-1].segment.speaker != segment.speaker)
                 yield from self._add(spoken, pauses=pauses, splits=splits)
                 last_start = start
         if self.cue:

@@ -98,11 +98,13 @@ class LineBreaker:
         for begin in range(last - 1, first + n_lines - 2, -1):
             if not self.fits(begin, last):
                 break
-            above = self._best(first, begin, n_lines - 1, mean, known)
-            cost = above.cost + _LINE_COST + _BREAK_SHARE * self._atoms[begin - 1].after.value
+            cost = _LINE_COST + _BREAK_SHARE * self._atoms[begin - 1].after.value
             cost += self._cost(begin, last, mean, is_first=False)
-            if cost < best.cost:
-                best = Layout((*above.begins, begin), cost)
+            if cost >= best.cost:
+                continue
+            above = self._best(first, begin, n_lines - 1, mean, known)
+            if cost + above.cost < best.cost:
+                best = Layout((*above.begins, begin), cost + above.cost)
         known[last, n_lines] = best
         return best
 

@@ -7,6 +7,7 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 
 from tympan.errors import TympanWarning
@@ -43,7 +44,7 @@ class Run:
     ends: tuple[float, ...]
     owners: tuple[int, ...]
 
-    @property
+    @cached_property
     def word_starts(self) -> frozenset[int]:
         """The offsets at which words that the recogniser timed begin."""
         owners = self.owners

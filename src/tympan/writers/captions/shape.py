@@ -20,12 +20,12 @@ _UNDERLINING_FORMATS = frozenset({"srt", "vtt"})
 def shape(transcript: Transcript, options: CaptionOptions) -> Transcript:
     """`transcript` with its segments cut anew into captions, which may have line breaks in their texts.
 
-    Captions come in the order of their times, each of one speaker in one language; none begins before its
-    first word. Their texts, and those of their words, join to what the segments say. In the readable layout
-    no two overlap, none breaks a limit of lines, gaps or longest time, and too fast or too short is only what
-    speech leaves no time for: `check` lists it. Where the times of words are not known they are shared out
-    over the characters of a segment, with a TympanWarning; in openai-whisper's layout OptionError is raised
-    if an option needs them.
+    Captions come in the order of their times, each of one speaker; none begins before its first word. Their
+    texts, and those of their words, join to what the segments say. In the readable layout none mixes
+    languages, no two overlap, and none breaks a limit of lines, gaps or longest time; what speech leaves no
+    time for is too fast or too short, which `check` lists. Where the times of words are not known they are
+    shared out over the characters of a segment, with a TympanWarning; in openai-whisper's layout OptionError
+    is raised if an option needs them.
     """
     if not options.is_readable:
         captions = openai_captions(transcript, options)
