@@ -7,6 +7,7 @@ whole UTF-8 characters become U+FFFD, exactly as openai-whisper does it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,11 @@ _MUSIC_MARKS = "♩♪♫♬♭♮♯"
 _NUMERAL_SIGNS = "%‰$£€¥₩₹"
 
 _FIRST_MERGED = "Ġt"
+# As a string or as a pair, in UTF-8 or escaped.
+_FIRST_MERGE = re.compile(rb'"(?:\xc4\xa0|\\u0120)(?: |"\s*,\s*")t"')
+
+_LARGEST_FILE_BYTES = 64 << 20
+_LONGEST_REASON = 200
 
 
 class Tokenizer:
@@ -56,11 +62,16 @@ class Tokenizer:
     def from_file(cls, tokenizer_json: Path) -> Tokenizer:
         """The tokenizer in a `tokenizer.json`; raises CheckpointError when it cannot be read."""
         try:
-            return cls(with_first_merge(tokenizers.Tokenizer.from_file(str(tokenizer_json))))
+            encoding = read_encoding(tokenizer_json)
+            # Whisper's texts are neither cut nor filled up, whatever a file asks for.
+            encoding.no_truncation()
+            encoding.no_padding()
+            return cls(encoding)
         except CheckpointError as fault:
             raise CheckpointError(f"{tokenizer_json}: {fault}") from None
         except Exception as fault:
-            raise CheckpointError(f"{tokenizer_json} is not a readable tokenizer: {fault}") from fault
+            reason = str(fault)[:_LONGEST_REASON]
+            raise CheckpointError(f"{tokenizer_json} is not a readable tokenizer: {reason}") from fault
 
     @classmethod
     def from_vocabulary(
@@ -183,15 +194,31 @@ class Tokenizer:
         return tuple(sorted(ids))
 
 
-def with_first_merge(encoding: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """`encoding`, or a copy of it with the merges as in `mended_merges`."""
-    token = encoding.token_to_id(_FIRST_MERGED)
-    if token is None or encoding.encode(" t", add_special_tokens=False).ids == [token]:
-        return encoding
-    values = json.loads(encoding.to_str())
-    model = values["model"]
-    model["merges"] = mended_merges(model["vocab"], model["merges"])
-    return tokenizers.Tokenizer.from_str(json.dumps(values))
+def read_encoding(tokenizer_json: Path) -> tokenizers.Tokenizer:
+    """The encoding in a `tokenizer.json`, with its merges as in `mended_merges`.
+
+    Whatever is raised for a file that cannot be read is an Exception, where the library panics too.
+    """
+    if tokenizer_json.stat().st_size > _LARGEST_FILE_BYTES:
+        raise ValueError(f"no tokenizer has more than {_LARGEST_FILE_BYTES >> 20} MB")
+    content = _mended(tokenizer_json.read_bytes())
+    try:
+        return tokenizers.Tokenizer.from_buffer(content)
+    except BaseException as fault:
+        if type(fault).__name__ != "PanicException":  # which is no Exception, so that nobody catches it
+            raise
+        raise ValueError(str(fault)) from fault
+
+
+def _mended(tokenizer_json: bytes) -> bytes:
+    if _FIRST_MERGE.search(tokenizer_json):
+        return tokenizer_json
+    values = json.loads(tokenizer_json)
+    model = values.get("model") if isinstance(values, dict) else None
+    if not isinstance(model, dict) or not isinstance(model.get("merges"), list):
+        return tokenizer_json  # the library will say what is wrong
+    model["merges"] = mended_merges(model.get("vocab") or {}, model["merges"])
+    return json.dumps(values).encode()
 
 
 def mended_merges(vocabulary: Container[str], merges: list[Any]) -> list[Any]:

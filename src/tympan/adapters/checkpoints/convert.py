@@ -37,8 +37,8 @@ Writer = Callable[..., None]
 class Target:
     """A format to convert to.
 
-    `label` is what its result is called, `home` what writes it, as `module:function`, which is imported when it
-    is meant. `dtypes` are those that it can hold; a file has one of the `suffixes`, if there are any. With
+    `label` is what its result is called, `home` what writes it, as `module:function`, which is imported when
+    it is meant. `dtypes` are those that it can hold; a file has one of the `suffixes`, if there are any. With
     `tokenizer_is_optional` the writer also takes `tokenizer`.
     """
 
@@ -101,14 +101,14 @@ def convert_checkpoint(
     """Write the checkpoint `source` in the format `to` at `target`, and return that path.
 
     `source` is whatever `tympan.load_model` takes, looked for in the same places (`offline`, `revision`,
-    `token`, `cache_dir`), and in openai-whisper's cache (`~/.cache/whisper`) too; an adapter is merged into its
-    model. `to` is "hf", "openai", "ctranslate2", "ggml" or "mlx" (`TARGETS`), `dtype` one that the format can
+    `token`, `cache_dir`), and in openai-whisper's cache (`~/.cache/whisper`) too; an adapter is merged into
+    its model. `to` is "hf", "openai", "ctranslate2", "ggml" or "mlx" (`TARGETS`), `dtype` one that the format can
     hold; without one the weights stay as stored, or as float32 where they were quantised or the format cannot
     hold them. Without `tokenizer` a Hugging Face folder holds the model alone. `on_progress` is called with
     the bytes of the weights written so far and in all.
 
-    The target is there only when it is whole. A file, or a folder that has anything in it, is left alone; with
-    `force` a file is replaced, and in a folder the files of the same names, older weights being removed and
+    The target is there only when it is whole. A file, or a folder that has anything in it, is left alone;
+    with `force` a file is replaced, and in a folder the files of the same names, older weights being removed and
     other files kept.
     Raises CheckpointError when the source cannot be had, OptionError for a target, a format or a dtype that
     cannot be, OSError when the disk refuses.
@@ -126,7 +126,10 @@ def convert_checkpoint(
         token=token,
         cache_dir=cache_dir,
     )
-    settings = {"dtype": dtype or _stored_dtype(checkpoint, format_), "on_progress": on_progress}
+    settings: dict[str, object] = {
+        "dtype": dtype or _stored_dtype(checkpoint, format_),
+        "on_progress": on_progress,
+    }
     if not tokenizer:
         settings["tokenizer"] = False
     _write(_with_heads(checkpoint, os.fspath(source)), path, format_, settings)
@@ -152,13 +155,14 @@ def openai_cache() -> Path:
 
 
 def check_place(path: Path, target: Target, *, force: bool) -> None:
-    """Raise OptionError when nothing of the kind of `target` can be written to `path`, or only with `force`."""
+    """Raise OptionError when `target` cannot be written to `path`, or only with `force`."""
     if target.is_folder:
         if path.exists() and not path.is_dir():
             raise OptionError(f"a folder is to be written, but {str(path)!r} is a file")
         if path.is_dir() and any(path.iterdir()) and not force:
             raise OptionError(
-                f"the folder {str(path)!r} is not empty; choose another, or replace what is in it with --force"
+                f"the folder {str(path)!r} is not empty; choose another, or replace what is in it "
+                f"with --force"
             )
         if path.is_dir() and (path.is_mount() or Path.cwd().is_relative_to(path.resolve())):
             raise OptionError(

@@ -1,21 +1,37 @@
 """A CTranslate2 folder (`model.bin`, `config.json`) -> configuration, weights, what it says about decoding.
 
-CTranslate2 stacks q, k, v of the self-attention in one matrix and k, v of the cross-attention in another, and
-gives k a bias of zeros. Quantised weights are whole numbers `round(w × scale)`, with one scale for each row
-(int8) or for the matrix (int16). Source: `specs` and `converters/transformers.py` of CTranslate2 4.8.5.
+Quantised weights are whole numbers `round(w × scale)`, with one scale for each row (int8) or for the matrix
+(int16); int16 without a scale, as very old files have it, was multiplied by 1000.
+Source: `specs` of CTranslate2 3.0 to 4.8.5, `src/models/model.cc` of 3.5.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 
 import torch
 
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2_format import Index, Variable, read_index, read_tensor
-from tympan.adapters.checkpoints.files import FileSet, JoinedReader
+from tympan.adapters.checkpoints.ctranslate2_names import (
+    ACTIVATION,
+    ASIDE,
+    DECODER_HEADS,
+    EMBEDDINGS,
+    ENCODER_HEADS,
+    OLD_ACTIVATION,
+    OLD_REVISIONS,
+    OLD_SWITCHES,
+    REVISION,
+    SPECIFICATION,
+    SWITCHES,
+    exists,
+    parameters_of,
+)
+from tympan.adapters.checkpoints.ctranslate2_vocabulary import check_vocabulary
+from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, JoinedReader
 from tympan.adapters.checkpoints.parameters import (
     EMBEDDING,
     PROJECTION,
@@ -23,73 +39,22 @@ from tympan.adapters.checkpoints.parameters import (
     check_parameters,
     parameter_shapes,
 )
+from tympan.adapters.checkpoints.release_facts import release_facts
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 
-_SPECIFICATION = ("WhisperSpec", 3)
-
-# CTranslate2's name -> Hugging Face's, or several where theirs is a stack of ours. `*` is the layer.
-# None: dropped on purpose, for it says something about CTranslate2 and nothing about the model.
-_MODULES: dict[str, tuple[str, ...] | None] = {
-    "encoder/conv1": ("model.encoder.conv1",),
-    "encoder/conv2": ("model.encoder.conv2",),
-    "encoder/position_encodings": ("model.encoder.embed_positions",),
-    "encoder/layer_*/self_attention/layer_norm": ("model.encoder.layers.*.self_attn_layer_norm",),
-    "encoder/layer_*/self_attention/linear_0": (
-        "model.encoder.layers.*.self_attn.q_proj",
-        "model.encoder.layers.*.self_attn.k_proj",
-        "model.encoder.layers.*.self_attn.v_proj",
-    ),
-    "encoder/layer_*/self_attention/linear_1": ("model.encoder.layers.*.self_attn.out_proj",),
-    "encoder/layer_*/ffn/layer_norm": ("model.encoder.layers.*.final_layer_norm",),
-    "encoder/layer_*/ffn/linear_0": ("model.encoder.layers.*.fc1",),
-    "encoder/layer_*/ffn/linear_1": ("model.encoder.layers.*.fc2",),
-    "encoder/layer_norm": ("model.encoder.layer_norm",),
-    "decoder/embeddings": ("model.decoder.embed_tokens",),
-    "decoder/position_encodings": ("model.decoder.embed_positions",),
-    "decoder/layer_*/self_attention/layer_norm": ("model.decoder.layers.*.self_attn_layer_norm",),
-    "decoder/layer_*/self_attention/linear_0": (
-        "model.decoder.layers.*.self_attn.q_proj",
-        "model.decoder.layers.*.self_attn.k_proj",
-        "model.decoder.layers.*.self_attn.v_proj",
-    ),
-    "decoder/layer_*/self_attention/linear_1": ("model.decoder.layers.*.self_attn.out_proj",),
-    "decoder/layer_*/attention/layer_norm": ("model.decoder.layers.*.encoder_attn_layer_norm",),
-    "decoder/layer_*/attention/linear_0": ("model.decoder.layers.*.encoder_attn.q_proj",),
-    "decoder/layer_*/attention/linear_1": (
-        "model.decoder.layers.*.encoder_attn.k_proj",
-        "model.decoder.layers.*.encoder_attn.v_proj",
-    ),
-    "decoder/layer_*/attention/linear_2": ("model.decoder.layers.*.encoder_attn.out_proj",),
-    "decoder/layer_*/ffn/layer_norm": ("model.decoder.layers.*.final_layer_norm",),
-    "decoder/layer_*/ffn/linear_0": ("model.decoder.layers.*.fc1",),
-    "decoder/layer_*/ffn/linear_1": ("model.decoder.layers.*.fc2",),
-    "decoder/layer_norm": ("model.decoder.layer_norm",),
-    "decoder/projection": ("proj_out",),
-    "decoder/alignment_layer": None,
-    "decoder/alignment_heads": None,
-}
-_LEAVES = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias", "encodings": "weight"}
-
-# Single numbers that make another model of the same weights, and the value each has in a Whisper.
-_SWITCHES = {
-    "decoder/activation": 3,  # GELU, the exact one
-    "decoder/alibi": 0,
-    "decoder/alibi_use_positive_positions": 0,
-    "decoder/multi_query_attention": 0,
-    "decoder/pre_norm": 1,
-    "decoder/scale_alibi": 0,
-    "decoder/scale_embeddings": 0,
-    "decoder/start_from_zero_embedding": 0,
-}
-_HEAD_COUNTS = ("encoder/num_heads", "decoder/num_heads")
+_SWITCHES = OLD_SWITCHES | {name: number.value for name, number in SWITCHES.items()}
+_ON_THEIR_OWN = {*_SWITCHES, *ASIDE, ENCODER_HEADS, DECODER_HEADS}
+_SCALE_OF_OLD_INT16 = 1000.0
+_LARGEST_COPIES_BYTES = 16 << 20
 
 
 def read_ctranslate2(files: FileSet) -> tuple[Architecture, dict[str, torch.Tensor], GenerationFacts]:
     """Configuration, state by Hugging Face names, and what `config.json` says about decoding.
 
-    Floating-point weights keep their dtype; int8 and int16 weights become float32. Raises CheckpointError
-    that names the file and the fault: damaged bytes, weights missing or left over, another architecture.
+    Floating-point weights keep their dtype; int8 and int16 weights become float32. Without a `config.json`
+    a model with one of OpenAI's vocabularies is taken for one of theirs. Raises CheckpointError that names
+    the file and the fault: damaged bytes, weights missing or left over, another architecture or vocabulary.
     """
     stored = files["model.bin"]
     with stored.open() as reader:
@@ -99,18 +64,24 @@ def read_ctranslate2(files: FileSet) -> tuple[Architecture, dict[str, torch.Tens
             reader.verify()  # a file that is not the pinned one is the truer fault
             raise
         reader.verify()
-    facts = GenerationFacts.from_ctranslate2(
-        files["config.json"].read_json(), config, str(files["config.json"])
-    )
-    return config, state, facts
+    check_vocabulary(files, config.vocab_size)
+    return config, state, _facts(files, config)
+
+
+def _facts(files: FileSet, config: Architecture) -> GenerationFacts:
+    if "config.json" in files:
+        values = files["config.json"].read_json(SETTINGS_BYTES)
+        return GenerationFacts.from_ctranslate2(values, config, str(files["config.json"]))
+    size = PurePath(files.origin).name.rpartition("whisper-")[2]  # of faster-whisper-large-v2, for one
+    return release_facts(config, size, files.origin)
 
 
 def _read_model(reader: JoinedReader) -> tuple[Architecture, dict[str, torch.Tensor]]:
     index = read_index(reader)
-    if (index.specification, index.revision) != _SPECIFICATION:
+    if index.specification != SPECIFICATION or index.revision not in (*OLD_REVISIONS, REVISION):
         raise CheckpointError(
-            f"{reader} holds a {index.specification} of revision {index.revision}; "
-            f"only {_SPECIFICATION[0]} of revision {_SPECIFICATION[1]} is a Whisper that can be read"
+            f"{reader} holds a {index.specification[:80]} of revision {index.revision}; only {SPECIFICATION} "
+            f"of revision {OLD_REVISIONS[0]} to {REVISION} is a Whisper that can be read"
         )
     _check_switches(reader, index)
     targets = _targets(index, str(reader))
@@ -121,9 +92,10 @@ def _read_model(reader: JoinedReader) -> tuple[Architecture, dict[str, torch.Ten
 
 
 def _check_switches(reader: JoinedReader, index: Index) -> None:
-    for name, expected in _SWITCHES.items():
-        if name in index.variables and _number(reader, index, name) != expected:
-            found = _number(reader, index, name)
+    for name in _SWITCHES.keys() & index.variables.keys():
+        found, expected = _number(reader, index, name), _SWITCHES[name]
+        is_old = name == ACTIVATION and index.revision in OLD_REVISIONS and found == OLD_ACTIVATION
+        if found != expected and not is_old:
             raise CheckpointError(f"{reader} is no Whisper: {name} is {found} instead of {expected}")
 
 
@@ -141,42 +113,26 @@ def _targets(index: Index, origin: str) -> dict[str, list[tuple[str, ...]]]:
     own_names = {name: name for name in index.variables if not _is_aside(name, index)}
     for name, variable in (own_names | index.aliases).items():
         try:
-            parameters = _parameters(name)
+            parameters = parameters_of(name)
         except KeyError:
             unknown.append(name)
             continue
-        tied = parameters == (PROJECTION,) and variable == index.aliases.get(
-            "decoder/embeddings/weight", "decoder/embeddings/weight"
-        )
-        if parameters and not tied:
+        if parameters != (PROJECTION,) or variable != index.aliases.get(EMBEDDINGS, EMBEDDINGS):
             targets[variable].append(parameters)
     if unknown:
-        shown = ", ".join(sorted(unknown)[:8])
+        shown = ", ".join(name[:80] for name in sorted(unknown)[:8])
         raise CheckpointError(f"{origin}: {len(unknown)} variables are unknown in a Whisper: {shown}")
     return targets
 
 
 def _is_aside(name: str, index: Index) -> bool:
-    """Whether a variable is read on its own account: a switch, a head count, the scale of another."""
+    """Whether a variable is read on its own account: a single number, the scale of another."""
     is_scale = name.endswith("_scale") and _is_quantised(index.variables.get(name.removesuffix("_scale")))
-    return is_scale or name in _SWITCHES or name in _HEAD_COUNTS
+    return is_scale or name in _ON_THEIR_OWN
 
 
 def _is_quantised(variable: Variable | None) -> bool:
     return variable is not None and variable.dtype in (torch.int8, torch.int16) and variable.shape != ()
-
-
-def _parameters(name: str) -> tuple[str, ...]:
-    """The parameters that the variable `name` stacks; () when it is dropped. Raises KeyError when unknown."""
-    if name in _MODULES and _MODULES[name] is None:
-        return ()
-    module, _, leaf = name.rpartition("/")
-    layer = re.search(r"(?<=/layer_)(0|[1-9][0-9]{0,3})(?=/)", module)
-    if layer is not None:
-        module = f"{module[: layer.start()]}*{module[layer.end() :]}"
-    ours = _MODULES[module] or ()
-    number = "" if layer is None else layer[0]
-    return tuple(f"{parameter.replace('*', number)}.{_LEAVES[leaf]}" for parameter in ours)
 
 
 def _shapes(index: Index, targets: Mapping[str, list[tuple[str, ...]]], origin: str) -> dict[str, Shape]:
@@ -187,15 +143,11 @@ def _shapes(index: Index, targets: Mapping[str, list[tuple[str, ...]]], origin: 
         for stack in stacks:
             if not shape or shape[0] % len(stack):
                 raise CheckpointError(f"{origin}: {name} of shape {shape} is no stack of {len(stack)}")
-            for parameter in filter(_exists, stack):
+            for parameter in filter(exists, stack):
                 if parameter in shapes:
                     raise CheckpointError(f"{origin}: {parameter} is there twice")
                 shapes[parameter] = (shape[0] // len(stack), *shape[1:])
     return shapes
-
-
-def _exists(parameter: str) -> bool:
-    return not parameter.endswith(".k_proj.bias")
 
 
 def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> Architecture:
@@ -210,10 +162,10 @@ def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> 
             num_mel_bins=size("model.encoder.conv1.weight", 1, 3),
             d_model=size(EMBEDDING, 1, 2),
             encoder_layers=_n_layers(shapes, "model.encoder"),
-            encoder_attention_heads=_number(reader, index, "encoder/num_heads"),
+            encoder_attention_heads=_number(reader, index, ENCODER_HEADS),
             encoder_ffn_dim=size("model.encoder.layers.0.fc1.weight", 0, 2),
             decoder_layers=_n_layers(shapes, "model.decoder"),
-            decoder_attention_heads=_number(reader, index, "decoder/num_heads"),
+            decoder_attention_heads=_number(reader, index, DECODER_HEADS),
             decoder_ffn_dim=size("model.decoder.layers.0.fc1.weight", 0, 2),
             max_source_positions=size("model.encoder.embed_positions.weight", 0, 2),
             max_target_positions=size("model.decoder.embed_positions.weight", 0, 2),
@@ -231,6 +183,7 @@ def _state(
     reader: JoinedReader, index: Index, targets: Mapping[str, list[tuple[str, ...]]], order: Iterable[str]
 ) -> dict[str, torch.Tensor]:
     """Every parameter, read once in the order of the file; `order` is the order of the result."""
+    _check_copies(reader, index, targets)
     state: dict[str, torch.Tensor] = {}
     for name, variable in index.variables.items():
         stacks = targets.get(name, [])
@@ -245,23 +198,40 @@ def _state(
     return {parameter: state[parameter] for parameter in order}
 
 
+def _check_copies(reader: JoinedReader, index: Index, targets: Mapping[str, list[tuple[str, ...]]]) -> None:
+    """Raise CheckpointError when variables of several names would take more memory than the whole file."""
+    n_bytes = sum(index.variables[name].n_bytes * (len(stacks) - 1) for name, stacks in targets.items())
+    if n_bytes > max(reader.n_bytes, _LARGEST_COPIES_BYTES):
+        raise CheckpointError(
+            f"{reader}: the aliases stand for {n_bytes} bytes, though the file has {reader.n_bytes}"
+        )
+
+
 def _weight(reader: JoinedReader, index: Index, variable: Variable) -> torch.Tensor:
     """One variable in floating point; a quantised one divided by its scale, in float32."""
-    scale_variable = index.variables.get(f"{variable.name}_scale")
     if variable.dtype.is_floating_point:
         return read_tensor(reader, variable)
-    if not _is_quantised(variable) or scale_variable is None or scale_variable.dtype != torch.float32:
-        raise CheckpointError(f"{reader}: {variable.name} is of {variable.dtype} without a scale in float32")
-    # The scale lies behind the weight.
-    scale = read_tensor(reader, scale_variable, in_passing=True)
-    if scale.shape not in ((), variable.shape[:1]) or not bool((torch.isfinite(scale) & (scale != 0)).all()):
-        raise CheckpointError(f"{reader}: {scale_variable.name} cannot be the scale of {variable.name}")
+    scale = _scale(reader, index, variable)  # it lies behind the weight
     one_per_row = scale.reshape(-1, *[1] * (len(variable.shape) - 1))
     return read_tensor(reader, variable).float().div_(one_per_row)
 
 
+def _scale(reader: JoinedReader, index: Index, variable: Variable) -> torch.Tensor:
+    """The scale of a quantised variable, float32: one number, or one for each row."""
+    found = index.variables.get(f"{variable.name}_scale")
+    if found is None and variable.dtype == torch.int16 and _is_quantised(variable):
+        return torch.tensor(_SCALE_OF_OLD_INT16)
+    if not _is_quantised(variable) or found is None or found.dtype != torch.float32:
+        raise CheckpointError(f"{reader}: {variable.name} is of {variable.dtype} without a scale in float32")
+    scale = read_tensor(reader, found, in_passing=True)
+    is_usable = bool((torch.isfinite(scale) & (scale != 0)).all())
+    if scale.shape not in ((), (1,), variable.shape[:1]) or not is_usable:
+        raise CheckpointError(f"{reader}: {found.name} cannot be the scale of {variable.name}")
+    return scale
+
+
 def _drop_key_biases(state: dict[str, torch.Tensor], origin: str) -> None:
-    for parameter in [name for name in state if not _exists(name)]:
+    for parameter in [name for name in state if not exists(name)]:
         if bool(state.pop(parameter).any()):
             raise CheckpointError(
                 f"{origin} is no Whisper: {parameter} is not zero, and Whisper's keys have no bias"

@@ -51,19 +51,29 @@ class StoredFile:
 
     def read_json(self, largest_bytes: int = _LARGEST_JSON_BYTES) -> dict[str, Any]:
         """The object in this JSON file; CheckpointError when it is too large or holds anything else."""
-        with self.open() as reader:
-            if reader.n_bytes > largest_bytes:
-                raise CheckpointError(f"{self}: {reader.n_bytes} bytes are too many for such a JSON file")
-            content = bytearray(reader.n_bytes)
-            reader.read_into(0, memoryview(content))
-            reader.verify()
-        try:
-            value = json.loads(content)
-        except (ValueError, RecursionError) as fault:
-            raise CheckpointError(f"{self} is not valid JSON: {fault}") from fault
+        value = self.read_any_json(largest_bytes)
         if not isinstance(value, dict):
             raise CheckpointError(f"{self}: expected a JSON object, but it holds a {type(value).__name__}")
         return value
+
+    def read_any_json(self, largest_bytes: int) -> object:
+        """What is in this JSON file; CheckpointError when it is too large or no JSON."""
+        content = self.read_bytes(largest_bytes)
+        try:
+            value: object = json.loads(content)
+        except (ValueError, RecursionError) as fault:
+            raise CheckpointError(f"{self} is not valid JSON: {fault}") from fault
+        return value
+
+    def read_bytes(self, largest_bytes: int) -> bytearray:
+        """The whole file, checked against its pin; raises CheckpointError when it is too large."""
+        with self.open() as reader:
+            if reader.n_bytes > largest_bytes:
+                raise CheckpointError(f"{self}: {reader.n_bytes} bytes are too many for such a file")
+            content = bytearray(reader.n_bytes)
+            reader.read_into(0, memoryview(content))
+            reader.verify()
+        return content
 
 
 class JoinedReader:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, shard_names
 from tympan.adapters.checkpoints.layout import CTRANSLATE2_WEIGHTS, check_complete
@@ -88,7 +89,8 @@ def download(model: HubModel) -> FileSet:
     for name in ("generation_config.json", "preprocessor_config.json"):
         fetch(name)
     if fetch("tokenizer.json") is None:
-        for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        has_merges = fetch("vocab.json") is not None
+        for name in ("merges.txt", "added_tokens.json") if has_merges else VOCABULARY_FILES:
             fetch(name)
     _fetch_weights(StoredFile((config,)), fetch)
     files = FileSet.of_folder(config.parent)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
 from tympan.adapters.checkpoints.mlx import MLX_WEIGHTS, is_mlx, mlx_weights
@@ -52,7 +53,8 @@ def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
     """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
 
     A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it; an adapter has those of the
-    model that it is for. Of an MLX folder the tokenizer follows from the size of the vocabulary.
+    model that it is for. Of an MLX folder the tokenizer follows from the size of the vocabulary; a
+    CTranslate2 folder can do without a `config.json`, and with its vocabulary instead of a tokenizer.
     """
     format_name = format_of(files)
     if format_name == "openai":
@@ -65,9 +67,11 @@ def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
         weight_files(files)
     if format_name == "mlx":
         mlx_weights(files)
-    if "config.json" not in files:
+    if format_name != "ctranslate2" and "config.json" not in files:
         raise CheckpointError(f"{files.origin} has no config.json")
     has_vocabulary = "tokenizer.json" in files or ("vocab.json" in files and "merges.txt" in files)
+    if format_name == "ctranslate2":
+        has_vocabulary = has_vocabulary or any(name in files for name in VOCABULARY_FILES)
     if needs_tokenizer and not has_vocabulary and format_name != "mlx":
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"

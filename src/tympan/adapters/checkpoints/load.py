@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tympan.adapters.checkpoints.checkpoint import Checkpoint, GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
+from tympan.adapters.checkpoints.ctranslate2_vocabulary import find_vocabulary, known_tokenizer
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_huggingface
 from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, check_complete, format_of
@@ -110,9 +111,15 @@ def _tokenizer(files: FileSet, format_name: str, vocab_size: int) -> Tokenizer:
 
 
 def read_tokenizer(files: FileSet) -> Tokenizer:
-    """From `tokenizer.json`, else from `vocab.json` + `merges.txt`; CheckpointError when there is neither."""
+    """From `tokenizer.json`, else `vocab.json` + `merges.txt`, else CTranslate2's vocabulary if it is known.
+
+    Raises CheckpointError when there is none of them, or one that cannot be read.
+    """
     if "tokenizer.json" in files:
         return Tokenizer.from_file(files["tokenizer.json"].verified_path())
+    vocabulary = find_vocabulary(files)
+    if ("vocab.json" not in files or "merges.txt" not in files) and vocabulary is not None:
+        return known_tokenizer(vocabulary)
     if "vocab.json" not in files or "merges.txt" not in files:
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"

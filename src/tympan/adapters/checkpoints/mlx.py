@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tympan.adapters.checkpoints.alignment_heads import Heads, alignment_heads
+from tympan.adapters.checkpoints.alignment_heads import Heads
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet
@@ -26,12 +26,11 @@ from tympan.adapters.checkpoints.openai_names import (
     huggingface_name,
 )
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters, parameter_shapes
-from tympan.adapters.checkpoints.release_facts import generation_values
+from tympan.adapters.checkpoints.release_facts import release_facts
 from tympan.adapters.checkpoints.safetensors_file import read_header, read_tensors
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import sinusoids
-from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
 MLX_WEIGHTS = ("weights.safetensors", "weights.npz")
 """Where the weights lie; the first one present is read, as mlx_whisper does it."""
@@ -86,7 +85,7 @@ def read_mlx(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
         {name: tensor for name, tensor in stored.items() if name not in _ASIDE}, config, files.origin
     )
     check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
-    return config, state, _facts(config, heads, files.origin)
+    return config, state, release_facts(config, "", files.origin, heads=_heads(config, heads, files.origin))
 
 
 def _read_config(files: FileSet) -> Architecture:
@@ -189,14 +188,6 @@ def _ungrouped(stored: Mapping[str, torch.Tensor], module: str, shape: Shape, or
             f"{tuple(biases.shape)} biases for a matrix of {shape}"
         )
     return dequantize(Groups(words, scales, biases), bits)
-
-
-def _facts(config: Architecture, stored_heads: torch.Tensor | None, origin: str) -> GenerationFacts:
-    if not has_builtin_tokenizer(config.vocab_size):
-        return GenerationFacts()
-    heads = _heads(config, stored_heads, origin) or alignment_heads(config)
-    values = generation_values(config, builtin_tokenizer(config.vocab_size), heads)
-    return GenerationFacts.from_huggingface(values, config, origin)
 
 
 def _heads(config: Architecture, stored: torch.Tensor | None, origin: str) -> Heads | None:

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from tympan.adapters.checkpoints.alignment_heads import alignment_heads
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
@@ -24,10 +23,9 @@ from tympan.adapters.checkpoints.huggingface import State
 from tympan.adapters.checkpoints.openai_names import DIMENSIONS, checked_dimensions, huggingface_name
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters
 from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
-from tympan.adapters.checkpoints.release_facts import generation_values
+from tympan.adapters.checkpoints.release_facts import release_facts
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
-from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
 OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
 
@@ -71,7 +69,8 @@ def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     architecture = _architecture(dimensions, shapes, str(stored))
     check_parameters(shapes, architecture, str(stored))
-    return architecture, state, _facts(architecture, stored, loaded.get(OPENAI_HEADS))
+    heads, name = loaded.get(OPENAI_HEADS), PurePath(stored.parts[0]).stem
+    return architecture, state, release_facts(architecture, name, str(stored), heads=heads)
 
 
 def _load(stored: StoredFile) -> Mapping[str, Any]:
@@ -213,13 +212,3 @@ def _size(shapes: Mapping[str, Shape], parameter: str, axis: int, origin: str) -
 
 def _n_layers(parameters: Iterable[str], root: str) -> int:
     return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})
-
-
-def _facts(architecture: Architecture, stored: StoredFile, stored_heads: object) -> GenerationFacts:
-    if not has_builtin_tokenizer(architecture.vocab_size):
-        return GenerationFacts()
-    heads = alignment_heads(architecture, PurePath(stored.parts[0]).stem)
-    values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size), heads)
-    if isinstance(stored_heads, list):
-        values["alignment_heads"] = stored_heads
-    return GenerationFacts.from_huggingface(values, architecture, str(stored))

@@ -33,7 +33,8 @@ _WRAPPERS = re.compile(r"\.(base_layer|modules_to_save(\.default)?)(?=\.)")
 # Settings under which the weights mean something else than a sum; all are off by default.
 _UNREAD = (
     "use_qalora", "use_bdlora", "alora_invocation_tokens", "arrow_config", "velora_config",
-    "monteclora_config", "kasa_config", "layer_replication", "target_parameters", "trainable_token_indices", "megatron_config",
+    "monteclora_config", "kasa_config", "layer_replication", "target_parameters", "trainable_token_indices",
+    "megatron_config",
 )  # fmt: skip
 # Beginnings that leave the base model's weights as they are; others take the adapter's out of them.
 _PLAIN_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")

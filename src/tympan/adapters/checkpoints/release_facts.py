@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from tympan.adapters.checkpoints.alignment_heads import Heads
+from tympan.adapters.checkpoints.alignment_heads import Heads, alignment_heads
+from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.config import Architecture
 from tympan.text.tokenizer import Tokenizer
+from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
 
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # the first timestamp is at one second at the latest
 _INIT_STD = 0.02
@@ -47,6 +49,22 @@ def generation_values(
     else:
         values["forced_decoder_ids"] = [[1, ids.no_timestamps]]
     return dict(sorted(values.items()))
+
+
+def release_facts(
+    architecture: Architecture, name: str, source: str, *, heads: object = None
+) -> GenerationFacts:
+    """What is known about decoding with a model that says nothing of it, from its sizes.
+
+    One with a vocabulary of OpenAI's is prompted and restrained as theirs are, and one of their sizes has
+    their alignment heads, unless `heads` are stored; `name`, say that of the file, tells large-v1 from
+    large-v2. Raises CheckpointError that names `source` when the stored heads make no sense.
+    """
+    if not has_builtin_tokenizer(architecture.vocab_size):
+        return GenerationFacts()
+    values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size))
+    values["alignment_heads"] = heads or alignment_heads(architecture, name)
+    return GenerationFacts.from_huggingface(values, architecture, source)
 
 
 def config_values(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Any]:

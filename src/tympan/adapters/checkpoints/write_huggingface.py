@@ -72,13 +72,14 @@ def _preprocessor_files(checkpoint: Checkpoint) -> Files:
     """The files of the tokenizer, the feature extractor and the normaliser."""
     normalizer = resources.files("tympan.text.normalize").joinpath("spelling.json").read_text("utf-8")
     return {
-        "preprocessor_config.json": _json(_preprocessor(checkpoint.config)),
+        "preprocessor_config.json": _json(preprocessor_values(checkpoint.config)),
         "normalizer.json": _json(json.loads(normalizer)),
         **_tokenizer_files(checkpoint.config, checkpoint.tokenizer),
     }
 
 
-def _preprocessor(architecture: Architecture) -> dict[str, Any]:
+def preprocessor_values(architecture: Architecture) -> dict[str, Any]:
+    """The content of the `preprocessor_config.json` of a model of these sizes."""
     n_samples = architecture.max_source_positions * FRAMES_PER_POSITION * HOP_SAMPLES
     whole_seconds, rest = divmod(n_samples, SAMPLING_RATE)
     chunk_length = whole_seconds if not rest else WINDOW_S
@@ -100,7 +101,7 @@ def _preprocessor(architecture: Architecture) -> dict[str, Any]:
 
 
 def _tokenizer_files(architecture: Architecture, tokenizer: Tokenizer) -> Files:
-    whole = tokenizer_json(_whole_encoding(architecture.vocab_size, tokenizer.encoding))
+    whole = tokenizer_json(whole_encoding(architecture.vocab_size, tokenizer.encoding))
     added = whole["added_tokens"]
     specials = [token["content"] for token in added if token["special"]]
     vocabulary: dict[str, int] = whole["model"]["vocab"]
@@ -116,7 +117,7 @@ def _tokenizer_files(architecture: Architecture, tokenizer: Tokenizer) -> Files:
     }
 
 
-def _whole_encoding(vocab_size: int, encoding: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+def whole_encoding(vocab_size: int, encoding: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
     """OpenAI's own if `encoding` has that vocabulary, else `encoding`.
 
     Converted folders in the field lack the timestamps.

@@ -1,7 +1,7 @@
 """A checkpoint -> an MLX folder that mlx_whisper loads: `config.json` and `weights.safetensors`.
 
-The configuration is OpenAI's ten dimensions, and how matrices are packed where they are. Encoder positions are
-computed by mlx_whisper, so that they are written only where they are others than those.
+The configuration is OpenAI's ten dimensions, and how matrices are packed where they are. Encoder positions
+are computed by mlx_whisper, so that they are written only where they are others than those.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A checkpoint -> a `.pt` that openai-whisper's `load_model` takes by its path.
 
 The file holds `dims` and `model_state_dict`, as OpenAI's own. Which heads follow the speech cannot be said in
-either: openai-whisper knows those of its own models by their names, and takes the upper half of the decoder for
-a file. They are put beside the two, where tympan finds them and openai-whisper does not look.
+either: openai-whisper knows those of its own models by their names, and takes the upper half of the decoder
+for a file. They are put beside the two, where tympan finds them and openai-whisper does not look.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_openai(
 
 
 def _whole(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """`tensor` as `dtype` in memory of its own size: of a view PyTorch would save all that it is a view of."""
+    """`tensor` as `dtype` in memory of its own size: PyTorch saves all that a view is a view of."""
     whole = tensor.detach().to(dtype).contiguous()
     is_view = whole.untyped_storage().nbytes() != whole.numel() * whole.element_size()
     return whole.clone() if is_view else whole

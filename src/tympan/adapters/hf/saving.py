@@ -71,8 +71,8 @@ def save_state(
     Tensors become `dtype` or keep theirs, and may be on any device; one that is another under a second name
     (tied weights) is written once, under the first. A single tensor larger than a shard gets one of its own.
     The folder is made if need be. Weights that an earlier save left there are replaced or removed; nothing
-    else is touched, and nothing at all before the new files are complete. `on_progress` is called with the bytes of
-    the weights written so far and in all. Returns the paths of the weight files.
+    else is touched, and nothing at all before the new files are complete. `on_progress` is called with the
+    bytes of the weights written so far and in all. Returns the paths of the weight files.
     Raises OptionError for an impossible size or name, OSError when the disk refuses.
     """
     limit = parse_size(max_shard_size)

@@ -54,7 +54,7 @@ from tympan.adapters.hf.tokenization_vocabulary import Token, as_special, is_tok
 from tympan.errors import InputError, OptionError, TympanWarning
 from tympan.text.languages import LANGUAGES, language_code
 from tympan.text.normalize import BasicTextNormalizer, EnglishTextNormalizer
-from tympan.text.tokenizer import with_first_merge
+from tympan.text.tokenizer import read_encoding
 from tympan.units import WINDOW_POSITIONS
 
 TASKS = ("translate", "transcribe")
@@ -723,7 +723,7 @@ def _backend_of(
 
 def _read_whole(file: str) -> tokenizers.Tokenizer:
     try:
-        return with_first_merge(tokenizers.Tokenizer.from_file(str(file)))
+        return read_encoding(Path(file))
     except Exception as fault:
         raise PretrainedFileError(f"{file} is not a readable tokenizer: {fault}") from fault
 
