@@ -1,4 +1,4 @@
-"""Damaged copies of a file, the same ones for the same seed: what disks, networks and bad faith make of it."""
+"""Damaged copies of a file, the same ones for the same seed, as disks, networks and bad faith make them."""
 
 from __future__ import annotations
 
