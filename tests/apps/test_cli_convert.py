@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from tympan import load_model
-from tympan.adapters.checkpoints import convert_openai as conversion
-from tympan.apps.cli.convert import TARGETS
+from tympan.adapters.checkpoints.checkpoint import Checkpoint
+from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.apps.cli.main import COMMANDS
 from tympan.errors import CheckpointError
 
@@ -147,11 +147,11 @@ def test_an_empty_folder_is_taken(tympan, source, tmp_path) -> None:
 def test_a_failure_leaves_nothing(tympan, source, tmp_path, monkeypatch, trouble) -> None:
     fault, code, part = trouble
 
-    def fail(folder: Path, _checkpoint: object) -> None:
+    def fail(folder: Path, *_state: object, **_settings: object) -> None:
         (folder / "model.safetensors").write_bytes(b"half")
         raise fault
 
-    monkeypatch.setattr(conversion, "_write_weights", fail)
+    monkeypatch.setattr("tympan.adapters.hf.saving.save_state", fail)
     ended = tympan("convert", str(source), str(tmp_path / "deep" / "er" / "hf"))
     assert (ended.code, ended.out) == (code, "")
     assert part in ended.err
@@ -160,7 +160,7 @@ def test_a_failure_leaves_nothing(tympan, source, tmp_path, monkeypatch, trouble
 
 
 def test_a_bug_is_not_hidden(tympan, source, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(conversion, "_write_weights", lambda *_: 1 // 0)
+    monkeypatch.setattr("tympan.adapters.hf.saving.save_state", lambda *_, **__: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         tympan("convert", str(source), str(tmp_path / "hf"))
     assert list(tmp_path.iterdir()) == []
@@ -181,7 +181,8 @@ def test_a_bug_is_not_hidden(tympan, source, tmp_path, monkeypatch) -> None:
         ([], "expected SRC and DST, but got 0 names"),
         (["a", "b", "c"], "expected SRC and DST, but got 3 names"),
         (["a", "b", "--to", "gguf"], "--to"),
-        (["a", "b", "--dtype", "int8"], "--dtype"),
+        (["a", "b", "--dtype", "int8"], "dtype of hf must be one of float32, float16, bfloat16"),
+        (["a", "b", "--dtype", "int7"], "--dtype"),
         (["a", "b", "--frob"], "unknown option --frob"),
     ],
 )
@@ -200,16 +201,17 @@ def test_the_users_fault_is_one_line_and_leaves_nothing(tympan, tmp_path, monkey
 
 
 def test_a_name_that_is_not_here_is_loaded_from_the_hub(tympan, source, tmp_path, monkeypatch) -> None:
-    from tympan.adapters.checkpoints import resolve
+    from tympan.adapters.checkpoints import convert
 
     asked: list[str] = []
     monkeypatch.chdir(tmp_path)
 
-    def download(name: str) -> None:
+    def load(name: str, **settings: object) -> Checkpoint:
+        assert not settings["offline"]
         asked.append(name)
-        conversion.convert_openai(source, tmp_path / name)
+        return load_checkpoint(source)
 
-    monkeypatch.setattr(resolve, "resolve", download)
+    monkeypatch.setattr(convert, "load_checkpoint", load)
     assert tympan("convert", "someone/else", "hf").code == 0
     assert asked == ["someone/else"]
 
@@ -221,7 +223,6 @@ def test_help_names_the_command_and_its_options(tympan) -> None:
     for option in ("--to", "--dtype", "--tokenizer", "--force", "--offline"):
         assert option in ended.out
     assert "convert" in COMMANDS
-    assert list(TARGETS) == ["hf"]
 
 
 def test_a_recording_of_that_name_is_still_reached(tympan, fake) -> None:

@@ -181,7 +181,7 @@ def test_dtype_and_the_model_alone(small_pt, tmp_path, dtype):
         getattr(torch, dtype)
     }
     assert json.loads((folder / "config.json").read_text())["dtype"] == dtype
-    with pytest.raises(OptionError, match="dtype must be one of float32"):
+    with pytest.raises(OptionError, match="dtype of hf must be one of float32"):
         convert_openai(small_pt, tmp_path / "other", dtype="int8")
 
 
@@ -205,10 +205,10 @@ def test_a_folder_in_use_is_left_alone_unless_forced(small_pt, tmp_path):
 
 
 def test_a_stopped_conversion_leaves_nothing(small_pt, tmp_path, monkeypatch):
-    def stop(*args):
+    def stop(*_args, **_settings):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "_write_weights", stop)
+    monkeypatch.setattr("tympan.adapters.hf.saving.save_state", stop)
     with pytest.raises(KeyboardInterrupt):
         convert_openai(small_pt, tmp_path / "hf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
