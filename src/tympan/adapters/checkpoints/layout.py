@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from tympan.adapters.checkpoints.files import FileSet
-from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
-from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES, openai_files, openai_weights
+from tympan.adapters.checkpoints.weight_files import (
+    OPENAI_SUFFIXES,
+    WEIGHT_FILES,
+    openai_files,
+    openai_weights,
+    weight_files,
+)
 from tympan.errors import CheckpointError
 
 Format = Literal["huggingface", "ctranslate2", "openai"]

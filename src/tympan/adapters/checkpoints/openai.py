@@ -22,13 +22,10 @@ from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.huggingface import State, first_line, read_pickle
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters
 from tympan.adapters.checkpoints.release_facts import generation_values
+from tympan.adapters.checkpoints.weight_files import openai_weights
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 from tympan.text.vocabularies import builtin_tokenizer, has_builtin_tokenizer
-
-OPENAI_SUFFIXES = (".pt", ".pth")
-
-_FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
 
 # OpenAI's name -> Hugging Face's. `*` is the layer; a module's name stands for its weight and its bias.
 # None: dropped on purpose, for it is computed and not learned.
@@ -81,20 +78,6 @@ _DIMENSIONS = {
 _USUAL_HEAD_WIDTH = 64
 _EMBEDDING_ENDING = "decoder.token_embedding.weight"
 _DEEPEST_WRAPPER = 3
-
-
-def openai_files(files: FileSet) -> list[str]:
-    """The names that can be OpenAI checkpoints among `files`; what trainers leave behind is not."""
-    return [name for name in files.files if name.endswith(OPENAI_SUFFIXES) and name not in _FILES_OF_TRAINERS]
-
-
-def openai_weights(files: FileSet) -> str:
-    """The name of the one `.pt` among `files`; CheckpointError when there are several, or none."""
-    names = openai_files(files)
-    if len(names) != 1:
-        found = f"{len(names)} are: {', '.join(names[:8])}; pass the path of one" if names else "none is"
-        raise CheckpointError(f"{files.origin}: a single .pt was expected there, but {found}")
-    return names[0]
 
 
 def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
