@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from tympan.transcription.options import TranscribeOptions
     from tympan.transcription.transcriber import Transcriber
     from tympan.writers import render, write
+    from tympan.writers.captions import PROFILES, CaptionOptions, profile, shape
+    from tympan.writers.read import read_transcript
 
 _HOMES = {
     "AsyncTextIteratorStreamer": "tympan.adapters.hf.generation.streaming",
@@ -115,11 +117,17 @@ _HOMES = {
     "Word": "tympan.results",
     "TranscribeOptions": "tympan.transcription.options",
     "Transcriber": "tympan.transcription.transcriber",
+    "CaptionOptions": "tympan.writers.captions",
+    "PROFILES": "tympan.writers.captions",
+    "profile": "tympan.writers.captions",
+    "shape": "tympan.writers.captions",
+    "read_transcript": "tympan.writers.read",
     "render": "tympan.writers",
     "write": "tympan.writers",
 }
 
 __all__ = [
+    "PROFILES",
     "AsyncTextIteratorStreamer",
     "AudioClassificationPipeline",
     "AudioError",
@@ -134,6 +142,7 @@ __all__ = [
     "AutoTokenizer",
     "AutomaticSpeechRecognitionPipeline",
     "BaseStreamer",
+    "CaptionOptions",
     "CheckpointError",
     "GenerationConfig",
     "InputError",
@@ -167,7 +176,10 @@ __all__ = [
     "__version__",
     "load_model",
     "pipeline",
+    "profile",
+    "read_transcript",
     "render",
+    "shape",
     "write",
 ]
 

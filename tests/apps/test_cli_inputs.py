@@ -155,3 +155,14 @@ def test_files_of_folders_keep_their_places(tympan, folder) -> None:
     assert "--resume" in ended.err  # what was done is remembered, since not all was
     written = [path for path in written if not path.startswith("texts/.tympan/")]
     assert sorted(written) == ["texts/a.txt", "texts/b.txt", "texts/sub/c.txt", "texts/sub/deep/a.txt"]
+
+
+def test_a_pipe_with_a_name_is_read_once(tympan, fake, folder) -> None:
+    os.mkfifo("pipe")
+    assert not Input("pipe").is_file
+    assert Input("talks/b.mp3").is_file
+    ended = tympan(
+        "pipe", "talks/b.mp3", "-o", "texts", "-f", "txt", "--progress", "json"
+    )  # nobody writes to it
+    assert ended.code == 0
+    assert fake.heard == ["pipe", "talks/b.mp3"]

@@ -358,10 +358,7 @@ def test_every_flag_of_openai_whispers_program_is_one_here() -> None:
     theirs = set(re.findall(r'"(--[a-z_]+)"', source))
     ours = {name for action in transcribe_parser("tympan")._actions for name in action.option_strings}
     assert len(theirs) > 25
-    assert {name.replace("_", "-") for name in theirs} - CAPTION_FLAGS <= ours
-
-
-CAPTION_FLAGS = {"--highlight-words", "--max-line-width", "--max-line-count", "--max-words-per-line"}
+    assert {name.replace("_", "-") for name in theirs} <= ours
 
 
 def test_formats_made_of_words_ask_for_them() -> None:
@@ -370,3 +367,16 @@ def test_formats_made_of_words_ask_for_them() -> None:
     assert not read("-f", "srt,lrc").options.word_timestamps
     with pytest.raises(OptionError, match="ctm is made of words"):
         read("--format", "ctm", "--word_timestamps", "False")
+
+
+def test_captions_ask_for_words_and_go_by_the_language() -> None:
+    request = read("--captions", "netflix", "-f", "srt", "--max-line-count", "1")
+    assert request.options.word_timestamps
+    english, japanese = (request.output.captions(language) for language in ("en", "ja"))
+    assert english is not None
+    assert english.max_line_count == japanese.max_line_count == 1
+    assert english != japanese
+    assert read("-f", "srt").output.captions("en") is None
+    with pytest.raises(OptionError, match="words with times"):
+        read("--captions", "netflix", "-f", "srt", "--word_timestamps", "False")
+    assert read("--highlight_words", "True", "-f", "srt").options.word_timestamps

@@ -52,3 +52,27 @@ def test_a_tiny_recording_from_end_to_end(tmp_path: Path) -> None:
     assert record["language"] == "en"
     assert record["duration"] == pytest.approx(2.0, abs=0.1)
     assert record["options"]["beam_size"] == 1
+
+
+def test_a_folder_of_every_kind_of_file_and_of_broken_ones(speech: Path, tmp_path: Path) -> None:
+    """Sixty recordings in as many formats: those that are sound are written down, the others named."""
+    folder = speech / "formats"
+    words = [str(folder), "--recursive", "-o", str(tmp_path), "-f", "json", "--model", "tiny.en", "--offline"]
+    words += ["--beam-size", "None", "--batch-size", "8", "--progress", "json", "--quiet"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tympan", *words], capture_output=True, text=True, check=False
+    )
+    told = [json.loads(line) for line in ended.stderr.splitlines()]
+    failed = {Path(event["file"]).relative_to(folder) for event in told if event["event"] == "failed"}
+    done = [event for event in told if event["event"] == "done"]
+    assert ended.returncode == 1
+    assert failed
+    assert {path.parts[0] for path in failed} == {"broken"}
+    assert told[-1]["n_done"] == len(done) == told[0]["n_files"] - len(failed) > 50
+    outputs = [Path(path) for event in done for path in event["outputs"]]
+    assert len(set(outputs)) == len(outputs) == len(done)
+    for event, path in zip(done, outputs, strict=True):
+        assert path.parent.relative_to(tmp_path) == Path(event["file"]).parent.relative_to(folder)
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if "jfk" in event["file"] and "truncated" not in event["file"]:
+            assert "country" in record["text"].lower(), event["file"]

@@ -8,6 +8,7 @@ import wave
 import numpy as np
 import pytest
 
+from tympan.audio.channels import readable_twice
 from tympan.audio.decode import iterate_waveform, read_waveform
 from tympan.audio.probe import probe
 from tympan.errors import AudioError, AudioWarning, OptionError
@@ -101,3 +102,19 @@ def test_names_without_a_split_are_refused() -> None:
         TranscribeOptions(channel_names="a,b")
     with pytest.raises(OptionError, match="channels"):
         TranscribeOptions(channels="both")
+
+
+def test_what_can_be_read_once_is_kept(tmp_path, call) -> None:
+    import os
+    import threading
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    data = wav_bytes(call[:, :16_000])
+    writer = threading.Thread(target=lambda: pipe.write_bytes(data))
+    writer.start()
+    kept = readable_twice(pipe)
+    writer.join()
+    assert kept == data
+    assert probe(kept).n_channels == 2
+    assert readable_twice("some/file.wav") == "some/file.wav"

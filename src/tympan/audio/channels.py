@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +46,10 @@ class OneChannel:
 
 
 def readable_twice(source: AudioSource) -> AudioSource:
-    """`source`, or its bytes where it could be read only once: standard input, or a file object."""
+    """`source`, or its bytes where it could be read only once: standard input, a pipe, or a file object."""
     if isinstance(source, str) and source == "-":
         return sys.stdin.buffer.read()
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        return path.read_bytes() if path.exists() and not (path.is_file() or path.is_dir()) else source
     return source.read() if hasattr(source, "read") else source

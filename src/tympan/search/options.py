@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from tympan.errors import OptionError
+from tympan.options import option
 from tympan.search.hotwords import Hotword, parse_hotwords
-
-
-def option(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:  # noqa: ANN401
-    """A dataclass field that carries its own documentation, for flags and pages made from it."""
-    return field(default=default, metadata={"help": help_text, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)

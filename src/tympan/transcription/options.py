@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from tympan.errors import OptionError
-from tympan.search.options import DecodeOptions, option, temperature_ladder
+from tympan.options import option
+from tympan.search.options import DecodeOptions, temperature_ladder
 from tympan.timing.punctuation import APPENDED, PREPENDED
 
 DEFAULT_TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tympan.apps.cli import library
 from tympan.apps.cli.console import Console
+from tympan.apps.cli.formats import formats_from
 from tympan.apps.cli.model_flags import add_model_flags, model_choice
 from tympan.apps.cli.outputs import make_folder, rendered, write_files
 from tympan.apps.cli.parser import Parser
@@ -34,7 +35,7 @@ def align(
     if len(given.places) != 2:
         raise OptionError(f"expected AUDIO and TEXT, but got {len(given.places)} names; see {prog} --help")
     audio, place = given.places
-    formats = _formats(given.output_format or given.format)
+    formats = formats_from(given.output_format or given.format)
     if len(formats) > 1 and given.output_dir is None:
         raise OptionError("several formats go to files: give --output-dir")
     said = read_transcript(place)
@@ -49,7 +50,7 @@ def align(
     folder = Path(given.output_dir)
     make_folder(folder)
     paths = {format: folder / f"{Path(place).stem}.{format}" for format in formats}
-    write_files(found, paths, is_pretty=True)
+    write_files(found, paths)
     console.say(f"wrote {', '.join(str(path) for path in paths.values())}")
     return 0
 
@@ -64,12 +65,3 @@ def _parser(prog: str) -> Parser:
     add_model_flags(parser.add_argument_group("Model"))
     parser.add_argument("-h", "--help", action="help", help="print this help")
     return parser
-
-
-def _formats(text: str) -> list[str]:
-    known = {name.lower(): name for name in FORMATS}
-    names = [part.strip() for part in text.split(",")]
-    for name in names:
-        if name.lower() not in known:
-            raise OptionError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)}")
-    return [known[name.lower()] for name in names]

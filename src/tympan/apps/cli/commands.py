@@ -55,6 +55,9 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "wer": Command("count the errors of a transcript", "tympan.apps.cli.wer:wer"),
     "compare": Command("show where two transcripts differ", "tympan.apps.cli.compare:compare_transcripts"),
+    "captions": Command(
+        "cut transcripts that are there into captions worth reading", "tympan.apps.cli.captions:captions"
+    ),
     "doctor": Command("say what it runs on here, and how it computes", "tympan.apps.cli.doctor:doctor"),
     "completion": Command(
         "print a script that lets a shell complete words", "tympan.apps.cli.completion:completion"

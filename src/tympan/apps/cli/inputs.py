@@ -100,8 +100,10 @@ class Input:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file, which can be read again."""
-        return self.place != STDIN and not is_address(self.place)
+        """Whether it is a file, which can be read again, and not a pipe."""
+        if self.place == STDIN or is_address(self.place):
+            return False
+        return not os.path.exists(self.place) or os.path.isfile(self.place)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from tympan.errors import OptionError
 from tympan.results import Segment, Transcript
 from tympan.units import format_clock
 from tympan.writers import STREAMED, render
+from tympan.writers.captions import CaptionOptions, shape_for
 from tympan.writers.files import replace_file
 
 LINES = "lines"
@@ -52,16 +53,30 @@ def make_folder(folder: Path) -> None:
         raise OptionError(f"--output-dir {folder} cannot be made a folder: {error.strerror}") from None
 
 
-def write_files(transcript: Transcript, paths: Mapping[str, Path], *, is_pretty: bool) -> None:
+def write_files(
+    transcript: Transcript,
+    paths: Mapping[str, Path],
+    *,
+    is_pretty: bool = True,
+    captions: CaptionOptions | None = None,
+) -> None:
     """Write `transcript` as each of the files `paths`, whose keys are the formats."""
     for format, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, rendered(transcript, format, name=path.stem, is_pretty=is_pretty))
+        text = rendered(transcript, format, name=path.stem, is_pretty=is_pretty, captions=captions)
+        replace_file(path, text)
 
 
-def rendered(transcript: Transcript, format: str, *, name: str, is_pretty: bool = True) -> str:
-    """The text of `transcript` in `format`; `name` is the recording's."""
-    text = render(transcript, format, name=name)
+def rendered(
+    transcript: Transcript,
+    format: str,
+    *,
+    name: str,
+    is_pretty: bool = True,
+    captions: CaptionOptions | None = None,
+) -> str:
+    """The text of `transcript` in `format`, in captions where it shows them; `name` is the recording's."""
+    text = render(shape_for(transcript, captions, format), format, name=name)
     if format == "json" and not is_pretty:
         return json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) + "\n"
     return text

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from tympan.apps.cli.caption_flags import caption_options
 from tympan.apps.cli.flags import given_fields
+from tympan.apps.cli.formats import formats_from
 from tympan.apps.cli.inputs import Input, Search, check_standard_input, find_inputs, types_from
 from tympan.apps.cli.library import ModelChoice
 from tympan.apps.cli.model_flags import model_choice
@@ -18,10 +21,13 @@ from tympan.apps.cli.peer_flags import ladder, settle_peer_flags
 from tympan.apps.cli.transcribe_flags import transcribe_parser
 from tympan.errors import OptionError
 from tympan.transcription.options import TranscribeOptions
-from tympan.writers import FORMATS, OPENAI_FORMATS
+from tympan.writers.captions import CaptionOptions
 
 WORDY_FORMATS = frozenset({"ass", "ctm"})
 """The formats for which times of words are found unasked."""
+
+Captions = Callable[[str | None], CaptionOptions | None]
+"""The code of a language, or None where it is not known yet -> how captions are cut; None: not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +44,7 @@ class Output:
     formats: tuple[str, ...]
     folder: Path
     template: Template
+    captions: Captions
     is_pretty: bool
     skip_existing: bool
     resume: bool
@@ -101,6 +108,8 @@ def _options(given: argparse.Namespace, output: Output) -> TranscribeOptions:
     """
     settings = given_fields(given, TranscribeOptions)
     wordy = WORDY_FORMATS.intersection((*output.formats, output.form))
+    if output.captions(None) is not None and not settings.setdefault("word_timestamps", True):
+        raise OptionError("captions are cut at words with times; leave out --no-word-timestamps")
     if wordy and not settings.setdefault("word_timestamps", True):
         raise OptionError(
             f"the format {min(wordy)} is made of words with times; leave out --no-word-timestamps"
@@ -133,6 +142,7 @@ def _output(given: argparse.Namespace) -> Output:
         formats=formats,
         folder=Path(given.output_dir or "."),
         template=template,
+        captions=partial(caption_options, given),
         is_pretty=given.pretty_json,
         skip_existing=given.skip_existing,
         resume=given.resume,
@@ -151,19 +161,11 @@ def _destination(given: argparse.Namespace) -> tuple[str | None, tuple[str, ...]
                 f"--{'quiet' if given.quiet else 'verbose False'} prints nothing: say where the text goes "
                 "by --format or --output-dir"
             )
-        (form,) = _formats(given.format, several=False) if given.format else (LINES,)
-        return form, ()
-    formats = _formats(given.output_format or given.format or "all", several=True)
+        forms = formats_from(given.format) if given.format else (LINES,)
+        if len(forms) > 1:
+            raise OptionError(
+                f"one format can be printed, but got {given.format}; several go to files with --output-dir"
+            )
+        return forms[0], ()
+    formats = formats_from(given.output_format or given.format or "all")
     return (LINES if shows_lines else None), formats
-
-
-def _formats(text: str, *, several: bool) -> tuple[str, ...]:
-    """The formats that `text` names; raises OptionError for one that is not known."""
-    names = OPENAI_FORMATS if text == "all" else tuple(part.strip() for part in text.split(","))
-    known = {name.lower(): name for name in FORMATS}
-    for name in names:
-        if name.lower() not in known:
-            raise OptionError(f"there is no format {name!r}; expected one of {', '.join(FORMATS)} or all")
-    if len(names) > 1 and not several:
-        raise OptionError(f"one format can be printed, but got {text}; several go to files with --output-dir")
-    return tuple(dict.fromkeys(known[name.lower()] for name in names))

@@ -45,6 +45,7 @@ def _transcribe(request: Request, console: Console, prog: str, load_model: libra
         check_distinct(items, output.template, output.formats)
         make_folder(output.folder)
     run = Run(request, items, console, prog)
+    run.report.start()
     waiting = run.waiting_items()
     if output.formats:
         for note in rename_notes(items):
@@ -54,7 +55,7 @@ def _transcribe(request: Request, console: Console, prog: str, load_model: libra
             transcriber = library.open_transcriber(request.model, load_model)
         run.transcribe_all(transcriber, waiting)
     run.close()
-    return 1 if run.failures else 0
+    return 1 if run.report.failures else 0
 
 
 @contextmanager

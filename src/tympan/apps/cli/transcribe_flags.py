@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from tympan.apps.cli.caption_flags import add_caption_flags
 from tympan.apps.cli.flags import add_field_flags
 from tympan.apps.cli.model_flags import add_model_flags
 from tympan.apps.cli.parser import Parser
@@ -65,6 +66,7 @@ def transcribe_parser(prog: str, epilog: str = "") -> Parser:
     _add_display(parser)
     add_model_flags(parser.add_argument_group("Model"))
     add_field_flags(parser, TranscribeOptions)
+    add_caption_flags(parser)
     add_peer_flags(parser.add_argument_group("As in openai-whisper's and whisper-ctranslate2's programs"))
     return parser
 
