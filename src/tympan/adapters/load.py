@@ -29,9 +29,9 @@ def load_model(
     """The Whisper called `name_or_path`, ready to transcribe.
 
     A name such as "base", "tiny.en" or "openai/whisper-small" is looked for among local paths, in the local
-    Hub cache, in installed packages that carry weights, and on the Hub, in this order; `offline`, or
-    HF_HUB_OFFLINE=1 in the environment, leaves out the Hub. The Hub's are
-    `revision`, `token` and `cache_dir`.
+    Hub cache, in installed packages that carry weights, in the folder of openai-whisper (short names), and on
+    the Hub, in this order; `offline`, or HF_HUB_OFFLINE=1 in the environment, leaves out the Hub. The Hub's
+    are `revision`, `token` and `cache_dir`.
     `device` is "auto", "cpu", "cuda" or "mps"; "auto" takes a CUDA GPU where there is one. `dtype` is
     "auto", "float32", "float16" or "bfloat16", `quantize` "auto", "int8" or None. With "auto" for both,
     numbers are kept as is quickest without a loss of words: see `tympan.model.precision`. dtype="float32"

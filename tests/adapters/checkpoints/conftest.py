@@ -9,7 +9,8 @@ import socket
 import pytest
 import torch
 from ctranslate2_writer import write_ctranslate2
-from hub_server import hub  # noqa: F401 - a fixture
+
+from hub_server import REPO, SHORT_NAME_REPO, forget_the_hub, serve
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>",
@@ -127,13 +128,11 @@ def no_network(monkeypatch):
 @pytest.fixture
 def empty_cache(monkeypatch, tmp_path):
     """An empty Hub cache, and an environment that says nothing else about the Hub."""
-    for name in (
-        "HF_HUB_OFFLINE",
-        "TRANSFORMERS_OFFLINE",
-        "HF_ENDPOINT",
-        "HF_HUB_CACHE",
-        "HUGGINGFACE_HUB_CACHE",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub-home"))
-    return tmp_path / "hub-home" / "hub"
+    return forget_the_hub(monkeypatch, tmp_path / "hub-home")
+
+
+@pytest.fixture
+def hub(empty_cache, monkeypatch, hf_folder):
+    """A running server that holds the twin under two ids; HF_ENDPOINT points to it."""
+    with serve({REPO: hf_folder, SHORT_NAME_REPO: hf_folder}, monkeypatch) as hub:
+        yield hub

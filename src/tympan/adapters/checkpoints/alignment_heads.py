@@ -5,6 +5,7 @@ Source: the table of openai-whisper 20250625, `whisper/__init__.py`, there as ba
 
 from __future__ import annotations
 
+from tympan.adapters.checkpoints.sizes import known_model
 from tympan.config import Architecture
 
 Heads = tuple[tuple[int, int], ...]
@@ -46,21 +47,6 @@ and -0.06 s by 56 recordings under forced alignment, 0.08 s and -0.03 s by two t
 
 _OTHER_NAMES = {"large": "large-v3", "large-v3-turbo": "turbo"}
 
-# Name -> width, encoder layers, decoder layers, mel bins, vocabulary: what tells one size from another.
-_SIZES: dict[str, tuple[int, int, int, int, int]] = {
-    "tiny": (384, 4, 4, 80, 51865),
-    "tiny.en": (384, 4, 4, 80, 51864),
-    "base": (512, 6, 6, 80, 51865),
-    "base.en": (512, 6, 6, 80, 51864),
-    "small": (768, 12, 12, 80, 51865),
-    "small.en": (768, 12, 12, 80, 51864),
-    "medium": (1024, 24, 24, 80, 51865),
-    "medium.en": (1024, 24, 24, 80, 51864),
-    "large-v1": (1280, 32, 32, 80, 51865),
-    "large-v2": (1280, 32, 32, 80, 51865),
-    "large-v3": (1280, 32, 32, 128, 51866),
-    "turbo": (1280, 32, 4, 128, 51866),
-}
 _HEAD_WIDTH = 64
 
 
@@ -70,7 +56,7 @@ def openai_size(architecture: Architecture, name: str = "") -> str | None:
     large-v1 and large-v2 differ in their weights alone: there `name` (say, that of the file) decides, and
     without it the answer is None.
     """
-    fitting = [size for size, numbers in _SIZES.items() if numbers == _numbers(architecture)]
+    fitting = [size for size in ALIGNMENT_HEADS if _numbers(_published(size)) == _numbers(architecture)]
     if not fitting or not _has_usual_heads(architecture):
         return None
     meant = _OTHER_NAMES.get(name, name)
@@ -88,6 +74,12 @@ def alignment_heads(architecture: Architecture, name: str = "") -> Heads | None:
 def alignment_lateness_s(architecture: Architecture, name: str = "") -> float:
     """How late the heads of the OpenAI model of this architecture are, in seconds; 0 where not measured."""
     return ALIGNMENT_LATENESS_S.get(openai_size(architecture, name) or "", 0.0)
+
+
+def _published(size: str) -> Architecture:
+    model = known_model(size)
+    assert model is not None
+    return model.architecture
 
 
 def _numbers(architecture: Architecture) -> tuple[int, int, int, int, int]:

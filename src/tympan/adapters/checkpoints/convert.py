@@ -22,9 +22,9 @@ from tympan.adapters.checkpoints.checkpoint import Checkpoint
 from tympan.adapters.checkpoints.layout import is_weight_file
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.adapters.checkpoints.names import KNOWN_MODELS
-from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES
 from tympan.adapters.checkpoints.progress import OnProgress
 from tympan.adapters.checkpoints.staging import put_in_place, staged
+from tympan.adapters.checkpoints.weight_files import OPENAI_SUFFIXES
 from tympan.errors import OptionError
 
 FLOATS = ("float32", "float16", "bfloat16")

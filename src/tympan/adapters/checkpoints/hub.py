@@ -7,38 +7,53 @@ environment (`HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`) is read
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
-from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, shard_names
 from tympan.adapters.checkpoints.layout import CTRANSLATE2_WEIGHTS, check_complete
+from tympan.adapters.checkpoints.transfer import fetch_blob
+from tympan.adapters.checkpoints.weight_files import WEIGHT_FILES, shard_names
 from tympan.errors import CheckpointError
 
 _DEFAULT_REVISION = "main"
 _TRUE_WORDS = ("1", "on", "yes", "true")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model on the Hub: `owner/name`, revision (branch, tag or commit), token, cache folder.
+    """A model on the Hub: `owner/name`, revision (branch, tag or commit), token, cache folder, mirror.
 
-    With `needs_tokenizer` it is whole only with one.
+    With `needs_tokenizer` it is whole only with one. `endpoint` is the address of a mirror of the Hub.
     """
 
     repo_id: str
     revision: str | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     cache_dir: str | os.PathLike[str] | None = None
     needs_tokenizer: bool = True
+    endpoint: str | None = None
 
     @property
     def cache(self) -> Path:
         """The folder of the cache: as given, or as the environment says, or the library's usual place."""
         return Path(self.cache_dir) if self.cache_dir is not None else _usual_cache()
+
+    @property
+    def folder(self) -> Path:
+        """Where in the cache it is, if it is there."""
+        return self.cache / f"models--{self.repo_id.replace('/', '--')}"
+
+    @property
+    def server(self) -> str | None:
+        """The address to ask: as given, or as the environment says, or None, the Hub's own."""
+        return (self.endpoint or os.environ.get("HF_ENDPOINT", "")).rstrip("/") or None
 
 
 def is_offline() -> bool:
@@ -53,7 +68,7 @@ def find_cached(model: HubModel) -> FileSet:
     A branch means the commit it pointed to when it was last downloaded. Raises CheckpointError when the model
     is not there, or there in part.
     """
-    if not (model.cache / f"models--{model.repo_id.replace('/', '--')}").is_dir():
+    if not model.folder.is_dir():
         raise CheckpointError("not there")
     from huggingface_hub import try_to_load_from_cache
 
@@ -74,7 +89,9 @@ def download(model: HubModel) -> FileSet:
     """The files of `model`, fetched into the cache as far as they are not there yet.
 
     Only what a Whisper needs is fetched: configuration, tokenizer, and the weights once (safetensors before
-    `.bin`). All files are of one commit. Raises CheckpointError that says why the model cannot be had.
+    `.bin`). All files are of one commit, and each has the hash that the Hub says. Several processes may do
+    this at a time. Raises CheckpointError that says why the model cannot be had; what is there of it stays,
+    for the next time.
     """
     revision = model.revision or _DEFAULT_REVISION
     _call(model, revision)
@@ -103,8 +120,10 @@ def _call(model: HubModel, revision: str) -> None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HfHubHTTPError
 
+    if model.token is not None and not _TOKEN.fullmatch(model.token):
+        raise CheckpointError("the token holds blanks or other characters that no token has")
     with _faults_named(model), suppress(HfHubHTTPError):  # an answer: the download will see to it
-        url = hf_hub_url(model.repo_id, "config.json", revision=revision, endpoint=_endpoint())
+        url = hf_hub_url(model.repo_id, "config.json", revision=revision, endpoint=model.server)
         get_hf_file_metadata(url, token=model.token)
 
 
@@ -124,24 +143,31 @@ def _fetch_weights(config: StoredFile, fetch: Callable[[str], Path | None]) -> N
 
 def _fetch(model: HubModel, name: str, revision: str) -> Path | None:
     """One file of the repository in the cache, or None when the repository does not have it."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+    here = model.folder / "snapshots" / revision / name
+    if _COMMIT.fullmatch(revision) and here.exists():
+        return here
     with _faults_named(model):
+        url = hf_hub_url(model.repo_id, name, revision=revision, endpoint=model.server)
         try:
-            path = hf_hub_download(
+            blob = fetch_blob(url, model.folder, token=model.token)
+            path = hf_hub_download(  # finds the blob there, and puts a link to it into the snapshot
                 model.repo_id,
                 name,
                 revision=revision,
                 token=model.token,
                 cache_dir=model.cache,
-                endpoint=_endpoint(),
+                endpoint=model.server,
                 library_name="tympan",
             )
         except LocalEntryNotFoundError:  # the network failed, and the cache does not have the file
             raise
         except EntryNotFoundError:
             return None
+        if not Path(path).is_symlink():  # a system without links has a copy instead
+            blob.unlink(missing_ok=True)
     return Path(path)
 
 
@@ -152,6 +178,8 @@ def _faults_named(model: HubModel) -> Iterator[None]:
 
     try:
         yield
+    except CheckpointError:
+        raise
     except errors.GatedRepoError as fault:
         raise CheckpointError(
             f"{model.repo_id} asks for consent first: accept its terms and pass a token"
@@ -163,26 +191,24 @@ def _faults_named(model: HubModel) -> Iterator[None]:
     except errors.RevisionNotFoundError as fault:
         raise CheckpointError(f"{model.repo_id} has no revision {model.revision}") from fault
     except errors.LocalEntryNotFoundError as fault:
-        raise CheckpointError(f"no answer: {_root_cause(fault)}") from fault
+        raise CheckpointError(f"no answer: {_root_cause(fault, model.token)}") from fault
     except Exception as fault:  # whatever its HTTP client raises, which differs between versions
-        raise CheckpointError(f"{type(fault).__name__}: {_root_cause(fault)}") from fault
+        raise CheckpointError(f"{type(fault).__name__}: {_root_cause(fault, model.token)}") from fault
 
 
-def _root_cause(fault: BaseException) -> str:
+def _root_cause(fault: BaseException, token: str | None) -> str:
+    """The first line of what went wrong at the bottom of it, without the token, should a server repeat it."""
     while fault.__cause__ is not None:
         fault = fault.__cause__
-    return (str(fault).splitlines() or [type(fault).__name__])[0]
+    line = (str(fault).splitlines() or [type(fault).__name__])[0]
+    return line.replace(token, "(token)") if token else line
 
 
-def _endpoint() -> str | None:
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
-
-
-def endpoint_name() -> str:
-    """The Hub's address, for messages."""
+def endpoint_name(model: HubModel) -> str:
+    """The address that `model` is asked from, for messages."""
     from huggingface_hub.constants import ENDPOINT
 
-    return _endpoint() or ENDPOINT
+    return model.server or ENDPOINT
 
 
 def _usual_cache() -> Path:

@@ -20,16 +20,9 @@ from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, StoredFil
 from tympan.adapters.checkpoints.parameters import EMBEDDING, PROJECTION, check_parameters
 from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
 from tympan.adapters.checkpoints.safetensors_file import read_header
+from tympan.adapters.checkpoints.weight_files import weight_files
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
-
-WEIGHT_FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""Where the weights may lie; the first one present is read."""
 
 State = dict[str, torch.Tensor]
 
@@ -57,38 +50,6 @@ def read_weights(files: FileSet, *, floating_only: bool = True) -> State:
     for name in weight_files(files):
         state.update(read_tensors(files[name], floating_only=floating_only))
     return state
-
-
-def weight_files(files: FileSet) -> list[str]:
-    """The names of the files that hold the weights, all of which are there.
-
-    Raises CheckpointError when there are none, or when an index lists a file that is not in the folder.
-    """
-    present = next((name for name in WEIGHT_FILES if name in files), None)
-    if present is None:
-        raise CheckpointError(f"{files.origin} has none of {', '.join(WEIGHT_FILES)}")
-    return _shards(files, present) if present.endswith(".index.json") else [present]
-
-
-def shard_names(index: StoredFile) -> list[str]:
-    """The shards that an index file lists, each a plain file name, else CheckpointError."""
-    weight_map = index.read_json(SETTINGS_BYTES).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{index}: expected a weight_map from names to files")
-    names: set[str] = set()
-    for name in weight_map.values():
-        if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
-            raise CheckpointError(f"{index} points outside its folder: {brief(name)}")
-        names.add(name)
-    return sorted(names)
-
-
-def _shards(files: FileSet, index_name: str) -> list[str]:
-    names = shard_names(files[index_name])
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise CheckpointError(f"{files[index_name]} lists files that are not there: {', '.join(missing[:8])}")
-    return names
 
 
 def _read_config(files: FileSet) -> tuple[Architecture, dict[str, Any]]:

