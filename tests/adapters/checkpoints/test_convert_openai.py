@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from oracles import openai_twin
 from tympan.adapters.checkpoints import convert_openai as program
+from tympan.adapters.checkpoints import openai_cache
 from tympan.adapters.checkpoints.convert_openai import convert_openai
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import CheckpointError, OptionError
@@ -222,9 +223,12 @@ def test_names_are_found_on_this_machine_or_explained(
         CheckpointError, match=r"(?s)Nothing is downloaded.*medium\.pt.*openai/whisper-medium"
     ):
         convert_openai("medium", tmp_path / "hf")
+    monkeypatch.setattr(openai_cache, "_HALF_PRECISION_BYTES", 0)  # a medium model of a few kilobytes
     (tmp_path / "cache" / "whisper").mkdir(parents=True)
-    shutil.copy(small_pt, tmp_path / "cache" / "whisper" / "medium.pt")
-    shutil.copy(small_pt.parent / "tokenizer.json", tmp_path / "cache" / "whisper")
+    content = torch.load(small_pt)
+    content["dims"]["n_vocab"] = 51865  # there is no tokenizer beside it
+    content["model_state_dict"]["decoder.token_embedding.weight"] = torch.randn(51865, 22)
+    torch.save(content, tmp_path / "cache" / "whisper" / "medium.pt")
     assert load_checkpoint(convert_openai("medium", tmp_path / "hf")).config.num_mel_bins == 7
 
 

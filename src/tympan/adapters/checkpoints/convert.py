@@ -21,7 +21,6 @@ from tympan.adapters.checkpoints.alignment_heads import alignment_heads
 from tympan.adapters.checkpoints.checkpoint import Checkpoint
 from tympan.adapters.checkpoints.layout import is_weight_file
 from tympan.adapters.checkpoints.load import load_checkpoint
-from tympan.adapters.checkpoints.names import KNOWN_MODELS
 from tympan.adapters.checkpoints.progress import OnProgress
 from tympan.adapters.checkpoints.staging import put_in_place, staged
 from tympan.adapters.checkpoints.weight_files import OPENAI_SUFFIXES
@@ -101,9 +100,8 @@ def convert_checkpoint(
     """Write the checkpoint `source` in the format `to` at `target`, and return that path.
 
     `source` is whatever `tympan.load_model` takes, looked for in the same places (`offline`, `revision`,
-    `token`, `cache_dir`), and in openai-whisper's cache (`~/.cache/whisper`) too; an adapter is merged into
-    its model. `to` is "hf", "openai", "ctranslate2", "ggml" or "mlx" (`TARGETS`), `dtype` one that the format
-    can hold; without one the weights stay as stored, or as float32 where they were quantised or the format
+    `token`, `cache_dir`); an adapter is merged into its model. `to` is "hf", "openai",
+    "ctranslate2", "ggml" or "mlx" (`TARGETS`), `dtype` one that the format can hold; without one the weights stay as stored, or as float32 where they were quantised or the format
     cannot hold them. Without `tokenizer` a Hugging Face folder holds the model alone. `on_progress` is called
     with the bytes of the weights written so far and in all.
 
@@ -120,7 +118,7 @@ def convert_checkpoint(
     if _is_same(source, path):
         raise OptionError(f"{os.fspath(source)!r} and {str(path)!r} are the same {format_.kind}")
     checkpoint = load_checkpoint(
-        cached_by_openai(source) or source,
+        source,
         offline=offline,
         revision=revision,
         token=token,
@@ -138,20 +136,6 @@ def convert_checkpoint(
 
 convert = convert_checkpoint
 """`convert_checkpoint` by the name it has as `tympan.convert`."""
-
-
-def cached_by_openai(source: str | os.PathLike[str]) -> Path | None:
-    """The `.pt` that openai-whisper keeps of the model of this name, or None when it keeps none."""
-    name = os.fspath(source)
-    if name not in KNOWN_MODELS or Path(name).exists():
-        return None
-    path = openai_cache() / f"{name}.pt"
-    return path if path.is_file() else None
-
-
-def openai_cache() -> Path:
-    """The folder in which openai-whisper keeps its models."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
 
 
 def check_place(path: Path, target: Target, *, force: bool) -> None:

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tympan.adapters.checkpoints.convert import FLOATS, convert_checkpoint, openai_cache
+from tympan.adapters.checkpoints.convert import FLOATS, convert_checkpoint
 from tympan.adapters.checkpoints.names import KNOWN_MODELS
+from tympan.adapters.checkpoints.openai_cache import openai_cache
 from tympan.errors import CheckpointError, TympanError
 
 _EXIT_FAULT_OF_THE_USER = 2

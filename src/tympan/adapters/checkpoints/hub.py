@@ -17,7 +17,13 @@ from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.layout import CTRANSLATE2_WEIGHTS, check_complete
 from tympan.adapters.checkpoints.transfer import fetch_blob
-from tympan.adapters.checkpoints.weight_files import WEIGHT_FILES, shard_names
+from tympan.adapters.checkpoints.weight_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    MLX_WEIGHTS,
+    WEIGHT_FILES,
+    shard_names,
+)
 from tympan.errors import CheckpointError
 
 _DEFAULT_REVISION = "main"
@@ -72,11 +78,13 @@ def find_cached(model: HubModel) -> FileSet:
         raise CheckpointError("not there")
     from huggingface_hub import try_to_load_from_cache
 
+    def cached(name: str) -> str | None:
+        path = try_to_load_from_cache(model.repo_id, name, cache_dir=model.cache, revision=model.revision)
+        return path if isinstance(path, str) else None
+
     with _faults_named(model):
-        config = try_to_load_from_cache(
-            model.repo_id, "config.json", cache_dir=model.cache, revision=model.revision
-        )
-    if not isinstance(config, str):
+        config = cached("config.json") or cached(ADAPTER_CONFIG)
+    if config is None:
         raise CheckpointError(
             "no config.json there" + (f" at revision {model.revision}" if model.revision else "")
         )
@@ -96,13 +104,16 @@ def download(model: HubModel) -> FileSet:
     revision = model.revision or _DEFAULT_REVISION
     _call(model, revision)
     config = _fetch(model, "config.json", revision)
-    if config is None:
+    settings = config or _fetch(model, ADAPTER_CONFIG, revision)
+    if settings is None:
         raise CheckpointError(f"{model.repo_id} has no config.json")
-    commit = config.parent.name
+    commit = settings.parent.name
 
     def fetch(name: str) -> Path | None:
         return _fetch(model, name, commit)
 
+    if config is None:
+        return _adapter(settings, fetch)
     for name in ("generation_config.json", "preprocessor_config.json"):
         fetch(name)
     if fetch("tokenizer.json") is None:
@@ -127,10 +138,23 @@ def _call(model: HubModel, revision: str) -> None:
         get_hf_file_metadata(url, token=model.token)
 
 
+def _adapter(settings: Path, fetch: Callable[[str], Path | None]) -> FileSet:
+    """The files of an adapter, which may bring a tokenizer; the model that it is for is another one."""
+    fetch("tokenizer.json")
+    next(filter(None, map(fetch, ADAPTER_WEIGHTS)), None)
+    files = FileSet.of_folder(settings.parent)
+    check_complete(files)
+    return files
+
+
 def _fetch_weights(config: StoredFile, fetch: Callable[[str], Path | None]) -> None:
     """Fetch the weights, and stop at the first kind that is there."""
-    is_huggingface = "model_type" in config.read_json()
-    kinds = [*WEIGHT_FILES, CTRANSLATE2_WEIGHTS] if is_huggingface else [CTRANSLATE2_WEIGHTS, *WEIGHT_FILES]
+    values = config.read_json()
+    kinds = [*WEIGHT_FILES, CTRANSLATE2_WEIGHTS, *MLX_WEIGHTS]
+    if "n_mels" in values:
+        kinds = [*MLX_WEIGHTS, *WEIGHT_FILES]
+    elif "model_type" not in values:
+        kinds = [CTRANSLATE2_WEIGHTS, *WEIGHT_FILES]
     for name in kinds:
         found = fetch(name)
         if found is None:

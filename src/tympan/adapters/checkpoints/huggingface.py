@@ -19,7 +19,7 @@ from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, StoredFile
 from tympan.adapters.checkpoints.parameters import EMBEDDING, PROJECTION, check_parameters
 from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
-from tympan.adapters.checkpoints.safetensors_file import read_header
+from tympan.adapters.checkpoints.safetensors_header import read_header
 from tympan.adapters.checkpoints.weight_files import weight_files
 from tympan.config import Architecture
 from tympan.errors import CheckpointError, TympanWarning

@@ -8,11 +8,15 @@ from typing import Literal
 
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
 from tympan.adapters.checkpoints.files import FileSet
-from tympan.adapters.checkpoints.mlx import MLX_WEIGHTS, is_mlx, mlx_weights
-from tympan.adapters.checkpoints.peft import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights
 from tympan.adapters.checkpoints.weight_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    MLX_WEIGHTS,
     OPENAI_SUFFIXES,
     WEIGHT_FILES,
+    adapter_weights,
+    is_mlx,
+    mlx_weights,
     openai_files,
     openai_weights,
     weight_files,

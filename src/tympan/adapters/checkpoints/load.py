@@ -16,8 +16,9 @@ from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, check_complete, 
 from tympan.adapters.checkpoints.lora import merged
 from tympan.adapters.checkpoints.mlx import read_mlx
 from tympan.adapters.checkpoints.openai import read_openai
-from tympan.adapters.checkpoints.peft import ADAPTER_CONFIG, read_adapter
+from tympan.adapters.checkpoints.peft import read_adapter
 from tympan.adapters.checkpoints.resolve import resolve
+from tympan.adapters.checkpoints.weight_files import ADAPTER_CONFIG
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.text.tokenizer import Tokenizer

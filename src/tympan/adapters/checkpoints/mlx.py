@@ -26,47 +26,19 @@ from tympan.adapters.checkpoints.openai_names import (
 )
 from tympan.adapters.checkpoints.parameters import Shape, check_parameters, parameter_shapes
 from tympan.adapters.checkpoints.release_facts import release_facts
-from tympan.adapters.checkpoints.safetensors_file import read_header, read_tensors
-from tympan.adapters.checkpoints.weight_files import WEIGHT_FILES, weight_files
+from tympan.adapters.checkpoints.safetensors_file import read_tensors
+from tympan.adapters.checkpoints.weight_files import mlx_weights
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import sinusoids
 
-MLX_WEIGHTS = ("weights.safetensors", "weights.npz")
-"""Where the weights lie; the first one present is read, as mlx_whisper does it."""
-
 POSITIONS = "model.encoder.embed_positions.weight"
 HEADS = "alignment_heads"
 
-_SHARED_WEIGHTS = "model.safetensors"  # Hugging Face's name, which mlx-audio uses too
-_SIGNS = ("n_mels", "n_audio_state")
-_EMBEDDING_START = "decoder.token_embedding."
 _ASIDE = (HEADS, "_alignment_heads", "decoder._mask")
 _STORED_POSITIONS = ("encoder.positional_embedding", "encoder._positional_embedding")
 _LARGEST_ASIDE_BYTES = 1 << 20
 _MOST_POSITIONS = 1 << 14  # the encoder's are computed, so that no file says that there are so many
-
-
-def is_mlx(files: FileSet) -> bool:
-    """Whether `files` are MLX's, which their names, the configuration or the names of the tensors show."""
-    has_own, has_shared = (any(name in files for name in names) for names in (MLX_WEIGHTS, WEIGHT_FILES))
-    if not has_shared:
-        return has_own
-    try:
-        if "config.json" in files:
-            values = files["config.json"].read_json(SETTINGS_BYTES)
-            if all(sign in values for sign in _SIGNS):
-                return True
-        header = read_header(files[_SHARED_WEIGHTS].verified_path()) if _SHARED_WEIGHTS in files else {}
-    except CheckpointError:
-        return False
-    return any(name.startswith(_EMBEDDING_START) for name in header)
-
-
-def mlx_weights(files: FileSet) -> list[str]:
-    """The names of the files that hold the weights; CheckpointError when one is missing."""
-    present = next((name for name in MLX_WEIGHTS if name in files), None)
-    return weight_files(files) if present is None else [present]
 
 
 def read_mlx(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
@@ -97,7 +69,7 @@ def _read_config(files: FileSet) -> Architecture:
         if mode != "affine":
             raise CheckpointError(f"{stored}: weights of the mode {brief(mode)} cannot be read, only affine")
     try:
-        if _SIGNS[0] not in values:
+        if "n_mels" not in values:
             config = Architecture.from_dict(values)
         else:
             config = architecture_of(checked_dimensions(values, str(stored)))

@@ -19,11 +19,8 @@ from torch import Tensor
 from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet
 from tympan.adapters.checkpoints.huggingface import State, full_name, read_tensors
+from tympan.adapters.checkpoints.weight_files import ADAPTER_CONFIG, adapter_weights
 from tympan.errors import CheckpointError
-
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-"""Where the weights of an adapter may lie; the first one present is read."""
 
 _PREFIX = "base_model.model."
 _PART = re.compile(
@@ -68,14 +65,6 @@ class Adapter:
     scalings: Mapping[str, float]
     replaced: Mapping[str, Tensor]
     unwrapped: frozenset[str] = field(default_factory=frozenset)
-
-
-def adapter_weights(files: FileSet) -> str:
-    """The name of the file that holds the adapter's weights; CheckpointError when there is none."""
-    present = next((name for name in ADAPTER_WEIGHTS if name in files), None)
-    if present is None:
-        raise CheckpointError(f"{files.origin} has none of {', '.join(ADAPTER_WEIGHTS)}")
-    return present
 
 
 def read_adapter(files: FileSet) -> Adapter:

@@ -1,4 +1,7 @@
-"""Which files hold the weights, by their names: Hugging Face's, whole or in shards, and OpenAI's `.pt`."""
+"""Which files hold the weights: Hugging Face's, whole or in shards, MLX's, an adapter's, OpenAI's `.pt`.
+
+Everything here is found out without PyTorch, which takes seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet, StoredFile
+from tympan.adapters.checkpoints.safetensors_header import read_header
 from tympan.errors import CheckpointError
 
 WEIGHT_FILES = (
@@ -16,9 +20,20 @@ WEIGHT_FILES = (
 )
 """Where the weights may lie; the first one present is read."""
 
+MLX_WEIGHTS = ("weights.safetensors", "weights.npz")
+"""Where the weights lie; the first one present is read, as mlx_whisper does it."""
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+"""Where the weights of an adapter may lie; the first one present is read."""
+
 OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
 
 _FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
+
+_SHARED_WEIGHTS = "model.safetensors"  # Hugging Face's name, which mlx-audio uses too
+_MLX_SIGNS = ("n_mels", "n_audio_state")
+_MLX_EMBEDDING_START = "decoder.token_embedding."
 
 
 def weight_files(files: FileSet) -> list[str]:
@@ -65,3 +80,33 @@ def openai_weights(files: FileSet) -> str:
         found = f"{len(names)} are: {', '.join(names[:8])}; pass the path of one" if names else "none is"
         raise CheckpointError(f"{files.origin}: a single .pt was expected there, but {found}")
     return names[0]
+
+
+def is_mlx(files: FileSet) -> bool:
+    """Whether `files` are MLX's, which their names, the configuration or the names of the tensors show."""
+    has_own, has_shared = (any(name in files for name in names) for names in (MLX_WEIGHTS, WEIGHT_FILES))
+    if not has_shared:
+        return has_own
+    try:
+        if "config.json" in files:
+            values = files["config.json"].read_json(SETTINGS_BYTES)
+            if all(sign in values for sign in _MLX_SIGNS):
+                return True
+        header = read_header(files[_SHARED_WEIGHTS].verified_path()) if _SHARED_WEIGHTS in files else {}
+    except CheckpointError:
+        return False
+    return any(name.startswith(_MLX_EMBEDDING_START) for name in header)
+
+
+def mlx_weights(files: FileSet) -> list[str]:
+    """The names of the files that hold the weights; CheckpointError when one is missing."""
+    present = next((name for name in MLX_WEIGHTS if name in files), None)
+    return weight_files(files) if present is None else [present]
+
+
+def adapter_weights(files: FileSet) -> str:
+    """The name of the file that holds the adapter's weights; CheckpointError when there is none."""
+    present = next((name for name in ADAPTER_WEIGHTS if name in files), None)
+    if present is None:
+        raise CheckpointError(f"{files.origin} has none of {', '.join(ADAPTER_WEIGHTS)}")
+    return present
