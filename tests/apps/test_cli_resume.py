@@ -18,7 +18,7 @@ from tympan.apps.cli.journal import Journal, fingerprint
 from tympan.audio.decode import read_waveform
 from tympan.errors import AudioError
 
-WORDS = ["--model", "tiny.en", "--offline", "--beam-size", "None", "--word-timestamps"]
+WORDS = ["--model", "tiny.en", "--offline", "--beam-size", "None", "--temperature", "0", "--word-timestamps"]
 FORMATS = ["-f", "srt,json,txt"]
 
 # The program with its model loaded once, and forked for every run: so fifty runs take seconds.

@@ -14,7 +14,7 @@ from tympan.transcription.transcriber import make_options
 from tympan.transcription.window_decoder import WindowDecoder, WindowPool
 from tympan.transcription.windows import Window
 
-WORDS = dict(beam_size=None, word_timestamps=True)
+WORDS = dict(beam_size=None, temperature=0.0, word_timestamps=True)
 RETRIED = dict(beam_size=None, temperature=(0.0, 0.4), logprob_threshold=-0.1, best_of=2)
 
 

@@ -101,7 +101,7 @@ def test_rows_of_a_batch_are_told_what_they_said_as_if_alone():
     lengths = torch.tensor([[500], [320], [410]])
     mask = (torch.arange(500) < lengths).long()
     differs_there = 0
-    for seed in SEEDS:
+    for seed in SEEDS[:3]:
         ours, theirs = random_pair(transformers, seed)
         features = sound(3, 500, seed) * mask[:, None]
         alone = [
