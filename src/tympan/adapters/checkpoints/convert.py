@@ -100,10 +100,11 @@ def convert_checkpoint(
     """Write the checkpoint `source` in the format `to` at `target`, and return that path.
 
     `source` is whatever `tympan.load_model` takes, looked for in the same places (`offline`, `revision`,
-    `token`, `cache_dir`); an adapter is merged into its model. `to` is "hf", "openai",
-    "ctranslate2", "ggml" or "mlx" (`TARGETS`), `dtype` one that the format can hold; without one the weights stay as stored, or as float32 where they were quantised or the format
-    cannot hold them. Without `tokenizer` a Hugging Face folder holds the model alone. `on_progress` is called
-    with the bytes of the weights written so far and in all.
+    `token`, `cache_dir`); an adapter is merged into its model. `to` is "hf", "openai", "ctranslate2", "ggml"
+    or "mlx" (`TARGETS`), `dtype` one that the format can hold; without one the weights stay as stored, or as
+    float32 where they were quantised or the format cannot hold them. Without `tokenizer` a Hugging Face
+    folder holds the model alone. `on_progress` is called with the bytes of the weights written so far and in
+    all.
 
     The target is there only when it is whole. A file, or a folder that has anything in it, is left alone;
     with `force` a file is replaced, and in a folder the files of the same names, older weights being removed
