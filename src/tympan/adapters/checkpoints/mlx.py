@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from tympan.adapters.checkpoints.alignment_heads import Heads
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet
@@ -190,7 +189,7 @@ def _ungrouped(stored: Mapping[str, torch.Tensor], module: str, shape: Shape, or
     return dequantize(Groups(words, scales, biases), bits)
 
 
-def _heads(config: Architecture, stored: torch.Tensor | None, origin: str) -> Heads | None:
+def _heads(config: Architecture, stored: torch.Tensor | None, origin: str) -> list[list[int]] | None:
     """The pairs that are stored, or None when they only say that nobody has chosen any."""
     if stored is None:
         return None
@@ -198,8 +197,8 @@ def _heads(config: Architecture, stored: torch.Tensor | None, origin: str) -> He
     is_sound = stored.ndim == 2 and stored.shape[1] == 2 and len(stored) <= config.decoder_layers * n_heads
     if not is_sound or stored.is_floating_point() or stored.dtype == torch.bool:
         raise CheckpointError(f"{origin}: {HEADS} must be pairs (layer, head), but is {tuple(stored.shape)}")
-    heads = tuple((int(layer), int(head)) for layer, head in stored.tolist())
+    heads: list[list[int]] = stored.tolist()
     # What MLX's converter writes for a model that it does not know: all heads of the upper half.
     upper_half = range(config.decoder_layers // 2, config.decoder_layers)
-    is_unchosen = heads == tuple((layer, head) for layer in upper_half for head in range(n_heads))
+    is_unchosen = heads == [[layer, head] for layer in upper_half for head in range(n_heads)]
     return None if is_unchosen else heads

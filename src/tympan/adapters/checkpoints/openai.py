@@ -70,6 +70,7 @@ def read_openai(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     architecture = _architecture(dimensions, shapes, str(stored))
     check_parameters(shapes, architecture, str(stored))
     heads, name = loaded.get(OPENAI_HEADS), PurePath(stored.parts[0]).stem
+    heads = heads if isinstance(heads, list) else None
     return architecture, state, release_facts(architecture, name, str(stored), heads=heads)
 
 

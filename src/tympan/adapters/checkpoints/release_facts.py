@@ -52,18 +52,20 @@ def generation_values(
 
 
 def release_facts(
-    architecture: Architecture, name: str, source: str, *, heads: object = None
+    architecture: Architecture, name: str, source: str, *, heads: list[Any] | None = None
 ) -> GenerationFacts:
     """What is known about decoding with a model that says nothing of it, from its sizes.
 
     One with a vocabulary of OpenAI's is prompted and restrained as theirs are, and one of their sizes has
-    their alignment heads, unless `heads` are stored; `name`, say that of the file, tells large-v1 from
-    large-v2. Raises CheckpointError that names `source` when the stored heads make no sense.
+    their alignment heads, unless others are stored, the pairs `heads`; `name`, say that of the file, tells
+    large-v1 from large-v2. Raises CheckpointError that names `source` when the stored heads make no sense.
     """
     if not has_builtin_tokenizer(architecture.vocab_size):
         return GenerationFacts()
-    values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size))
-    values["alignment_heads"] = heads or alignment_heads(architecture, name)
+    known = None if heads else alignment_heads(architecture, name)
+    values = generation_values(architecture, builtin_tokenizer(architecture.vocab_size), known)
+    if heads:
+        values["alignment_heads"] = heads
     return GenerationFacts.from_huggingface(values, architecture, source)
 
 
