@@ -136,7 +136,7 @@ def _check_filters(reader: JoinedReader, head: Head) -> None:
 
 
 def _by_parameter(entries: Mapping[str, Entry], origin: str) -> dict[str, tuple[Shape, Entry]]:
-    """Hugging Face's name -> the shape that the parameter has, and where it lies, in the order of the file."""
+    """Hugging Face's name -> the parameter's shape and where it lies, in the order of the file."""
     found: dict[str, tuple[Shape, Entry]] = {}
     for name, entry in entries.items():
         ours = huggingface_name(name) or name

@@ -78,8 +78,8 @@ def quantize(numbers: Tensor, kind: BlockType) -> Iterator[Tensor]:
     Numbers that are not finite, or too large for a scale in float16, make blocks that are not finite either.
     """
     blocks = numbers.reshape(-1, BLOCK_NUMBERS)
-    for some in blocks.split(_BLOCKS_AT_ONCE):
-        yield _quantize(some.float(), kind)
+    for start in range(0, len(blocks), _BLOCKS_AT_ONCE):
+        yield _quantize(blocks[start : start + _BLOCKS_AT_ONCE].float(), kind)
 
 
 def scales(blocks: Tensor, kind: BlockType) -> Tensor:

@@ -3,7 +3,7 @@
 All numbers are little-endian, int32 where nothing else is said.
 
     "lmgg"                     the name ggml, as a number
-    11 dimensions              the last one says how most tensors are stored, plus 1000 × version of the blocks
+    11 dimensions              the last one: how most tensors are stored, and 1000 × the version of blocks
     n mels, n bins,            float32 × n mels × n bins: the mel filters
     n tokens, each:            n bytes, the bytes; tokens beyond are special ones, and follow from n vocab
     up to the end, tensors:    rank, n bytes of the name, type, sizes (the last axis first), name, data

@@ -44,7 +44,7 @@ def is_known(tokens: Sequence[bytes], vocab_size: int) -> bool:
 
 
 def check_openai(tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raise OptionError when a vocabulary is another than OpenAI's, whose special tokens whisper.cpp knows."""
+    """Raise OptionError for another vocabulary than OpenAI's, whose special tokens whisper.cpp knows."""
     if not has_builtin_tokenizer(vocab_size):
         raise OptionError(f"whisper.cpp knows OpenAI's vocabularies alone, and none has {vocab_size} tokens")
     for token, spelling in enumerate(_spellings(vocab_size)):

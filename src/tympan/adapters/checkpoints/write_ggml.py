@@ -7,6 +7,7 @@ Source: `models/convert-pt-to-ggml.py` and `examples/quantize` of whisper.cpp 1.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from tympan.adapters.checkpoints.openai_names import openai_dimensions, openai_n
 from tympan.adapters.checkpoints.parameters import Shape
 from tympan.adapters.checkpoints.progress import OnProgress, counted
 from tympan.audio.features import mel_filters
-from tympan.errors import OptionError
+from tympan.errors import OptionError, TympanWarning
 
 GGML_DTYPES = ("float32", "float16", *BLOCK_TYPES)
 """What `dtype` may be."""
@@ -55,8 +56,9 @@ def write_ggml(
     A few megabytes are converted at a time. `on_progress` is told the bytes of the file written and in all.
     whisper.cpp knows the alignment heads of OpenAI's models by their names, so that the file has none.
     Raises OptionError for another dtype, for an architecture or a vocabulary that whisper.cpp does not know,
-    for a width that is no multiple of 32 where there are blocks, and for numbers that are too large for float16
-    where they or their scales become that; OSError when the disk refuses.
+    for a width that is no multiple of 32 where there are blocks, and for numbers that are too large for
+    float16 where they or their scales become that; OSError when the disk refuses. A TympanWarning says that
+    float32 is loaded, but not computed with everywhere.
     """
     if dtype not in GGML_DTYPES:
         raise OptionError(f"dtype must be one of {', '.join(GGML_DTYPES)}, but got {dtype!r}")
@@ -67,9 +69,14 @@ def write_ggml(
         raise OptionError(
             f"a width of {config.d_model} cannot be stored in blocks of {BLOCK_NUMBERS}; choose float16"
         )
-    start = start_of_file(
-        dimensions, dtype, mel_filters(config.num_mel_bins), text_tokens(config.vocab_size)
-    )
+    if dtype == "float32":
+        warnings.warn(
+            "whisper.cpp 1.8 loads a file in float32, but on a CPU it stops at its first convolution; one in "
+            "float16 is computed with everywhere",
+            TympanWarning,
+            stacklevel=2,
+        )
+    start = start_of_file(dimensions, dtype, mel_filters(config.num_mel_bins), text_tokens(config.vocab_size))
     parts = [_part(name, tensor, dtype) for name, tensor in checkpoint.state.items()]
     count = counted(len(start) + sum(map(_n_bytes, parts)), on_progress)
     with path.open("wb") as file:
@@ -102,7 +109,9 @@ def _n_bytes(part: _Part) -> int:
 
 def _data(part: _Part) -> Iterator[torch.Tensor]:
     """The numbers of `part` as they lie in the file, some at a time."""
-    for numbers in part.tensor.contiguous().flatten().split(_NUMBERS_AT_ONCE):
+    flat = part.tensor.contiguous().flatten()
+    for place in range(0, len(flat), _NUMBERS_AT_ONCE):
+        numbers = flat[place : place + _NUMBERS_AT_ONCE]
         if isinstance(part.storage, BlockType):
             for blocks in quantize(numbers, part.storage):
                 _check_finite(scales(blocks, part.storage), part)
