@@ -181,7 +181,7 @@ class Tokenizer:
         if token >= self.end_of_text:
             return str(self._encoding.id_to_token(token) or "").encode()
         symbols = self._encoding.id_to_token(token)
-        return b"" if symbols is None else bytes(_BYTE_OF_SYMBOL[symbol] for symbol in symbols)
+        return b"" if symbols is None else bytes(BYTE_OF_SYMBOL[symbol] for symbol in symbols)
 
     def _non_speech_tokens(self) -> tuple[int, ...]:
         # A hyphen or an apostrophe is welcome inside a word, not at the start of one.
@@ -263,4 +263,5 @@ def _byte_symbols() -> Iterator[tuple[str, int]]:
             n_shifted += 1
 
 
-_BYTE_OF_SYMBOL = dict(_byte_symbols())
+BYTE_OF_SYMBOL = dict(_byte_symbols())
+"""The byte that each character of a text token's spelling stands for."""

@@ -13,6 +13,7 @@
     huggingface   reader: config.json with safetensors or .bin
     ctranslate2   reader: model.bin, over `ctranslate2_format`, which knows its bytes
     openai        reader: a single .pt
+    ggml          reader: whisper.cpp's single file, over `ggml_format`, `ggml_blocks` and `ggml_vocabulary`
     alignment_heads, release_facts   what OpenAI's models have in common beside their weights
     checkpoint    what every reader hands over
     load          the door: `load_checkpoint`

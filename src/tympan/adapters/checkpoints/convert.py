@@ -38,7 +38,8 @@ class Target:
 
     `label` is what its result is called, `home` what writes it, as `module:function`, which is imported when
     it is meant. `dtypes` are those that it can hold; a file has one of the `suffixes`, if there are any. With
-    `tokenizer_is_optional` the writer also takes `tokenizer`.
+    `tokenizer_is_optional` the writer also takes `tokenizer`. `usual_dtype` is what weights become that it
+    cannot hold as they are stored.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Target:
     is_folder: bool = True
     suffixes: tuple[str, ...] = ()
     tokenizer_is_optional: bool = False
+    usual_dtype: str = "float32"
 
     @property
     def kind(self) -> str:
@@ -77,6 +79,7 @@ TARGETS: Mapping[str, Target] = {
         "write_ggml:write_ggml",
         ("float32", "float16", "q8_0", "q5_0", "q5_1", "q4_0", "q4_1"),
         is_folder=False,
+        usual_dtype="float16",
     ),
     "mlx": Target("MLX folder", "write_mlx:write_mlx", (*FLOATS, "8bit", "4bit")),
 }
@@ -102,9 +105,9 @@ def convert_checkpoint(
     `source` is whatever `tympan.load_model` takes, looked for in the same places (`offline`, `revision`,
     `token`, `cache_dir`); an adapter is merged into its model. `to` is "hf", "openai", "ctranslate2", "ggml"
     or "mlx" (`TARGETS`), `dtype` one that the format can hold; without one the weights stay as stored, or as
-    float32 where they were quantised or the format cannot hold them. Without `tokenizer` a Hugging Face
-    folder holds the model alone. `on_progress` is called with the bytes of the weights written so far and in
-    all.
+    float32 where they were quantised or the format cannot hold them (ggml: float16 always). Without
+    `tokenizer` a Hugging Face folder holds the model alone. `on_progress` is called with the bytes of the
+    weights written so far and in all.
 
     The target is there only when it is whole. A file, or a folder that has anything in it, is left alone;
     with `force` a file is replaced, and in a folder the files of the same names, older weights being removed
@@ -181,10 +184,15 @@ def _is_same(source: str | os.PathLike[str], path: Path) -> bool:
 
 
 def _stored_dtype(checkpoint: Checkpoint, target: Target) -> str:
-    """The narrowest dtype that holds every weight as it is, if the format has it, else float32."""
+    """The narrowest dtype that holds every weight as it is, if the format has it, else its usual one.
+
+    For ggml that is always float16: whisper.cpp computes convolutions with nothing else on a CPU.
+    """
+    if target.usual_dtype != "float32":
+        return target.usual_dtype
     widest = reduce(torch.promote_types, {tensor.dtype for tensor in checkpoint.state.values()})
     name = str(widest).removeprefix("torch.")
-    return name if name in target.dtypes else "float32"
+    return name if name in target.dtypes else target.usual_dtype
 
 
 def _with_heads(checkpoint: Checkpoint, source: str) -> Checkpoint:

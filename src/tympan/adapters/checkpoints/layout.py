@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import VOCABULARY_FILES
-from tympan.adapters.checkpoints.files import FileSet
+from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.weight_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
+    GGML_SUFFIX,
     MLX_WEIGHTS,
     OPENAI_SUFFIXES,
     WEIGHT_FILES,
     adapter_weights,
+    ggml_files,
+    ggml_weights,
+    is_ggml,
     is_mlx,
     mlx_weights,
     openai_files,
@@ -23,7 +27,7 @@ from tympan.adapters.checkpoints.weight_files import (
 )
 from tympan.errors import CheckpointError
 
-Format = Literal["huggingface", "ctranslate2", "openai", "mlx", "peft"]
+Format = Literal["huggingface", "ctranslate2", "openai", "mlx", "peft", "ggml"]
 
 CTRANSLATE2_WEIGHTS = "model.bin"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "merges.txt")
@@ -45,29 +49,35 @@ def format_of(files: FileSet) -> Format:
         return "mlx"
     if any(name in files for name in WEIGHT_FILES):
         return "huggingface"
-    if CTRANSLATE2_WEIGHTS in files:
+    if CTRANSLATE2_WEIGHTS in files and not is_ggml(files[CTRANSLATE2_WEIGHTS]):
         return "ctranslate2"
     if ADAPTER_CONFIG in files:
         return "peft"
     if openai_files(files):
         return "openai"
+    if ggml_files(files):
+        return "ggml"
     raise CheckpointError(
         f"{files.origin} holds no weights that can be read: expected {', '.join(WEIGHT_FILES)} "
         f"(Hugging Face), {' or '.join(MLX_WEIGHTS)} (MLX), {CTRANSLATE2_WEIGHTS} (CTranslate2), "
-        f"{ADAPTER_CONFIG} (PEFT) or a single .pt (OpenAI)"
+        f"{ADAPTER_CONFIG} (PEFT), a single .pt (OpenAI) or a single ggml file *{GGML_SUFFIX} (whisper.cpp)"
     )
 
 
 def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
     """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
 
-    A `.pt` of OpenAI's holds its configuration and needs no tokenizer beside it; an adapter has those of the
-    model that it is for. Of an MLX folder the tokenizer follows from the size of the vocabulary; a
-    CTranslate2 folder can do without a `config.json`, and with its vocabulary instead of a tokenizer.
+    A `.pt` of OpenAI's and a ggml file hold their configuration and need no tokenizer beside them; an
+    adapter has those of the model that it is for. Of an MLX folder the tokenizer follows from the size of the
+    vocabulary; a CTranslate2 folder can do without a `config.json`, and with its vocabulary instead of a
+    tokenizer.
     """
     format_name = format_of(files)
     if format_name == "openai":
         openai_weights(files)
+        return
+    if format_name == "ggml":
+        ggml_weights(files)
         return
     if format_name == "peft":
         adapter_weights(files)
@@ -90,11 +100,13 @@ def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
 def files_at(path: Path) -> FileSet:
     """The files of the folder `path`, or of the folder that the file `path` lies in.
 
-    A weight file chooses its format where the folder holds several. Raises CheckpointError for a file that is
-    no part of such a checkpoint.
+    A weight file chooses its format where the folder holds several; a ggml file may have any name. Raises
+    CheckpointError for a file that is no part of such a checkpoint.
     """
     if path.is_dir():
         return FileSet.of_folder(path)
+    if is_ggml(StoredFile((path,))):
+        return _ggml_file_at(path)
     if path.suffix in OPENAI_SUFFIXES:
         folder = FileSet.of_folder(path.parent)
         neighbours = {*_ALL_WEIGHTS, ADAPTER_CONFIG, *openai_files(folder)} - {path.name}
@@ -102,7 +114,17 @@ def files_at(path: Path) -> FileSet:
     if path.name not in _PARTS_OF_A_CHECKPOINT and not _SHARD.fullmatch(path.name):
         known = ", ".join((*WEIGHT_FILES, CTRANSLATE2_WEIGHTS))
         raise CheckpointError(
-            f"{path} is not of a format that can be read; expected a folder with one of {known}, or a .pt"
+            f"{path} is not of a format that can be read; expected a folder with one of {known}, a .pt, "
+            f"or a ggml file"
         )
     others = _ALL_WEIGHTS - {path.name} if path.name in _ALL_WEIGHTS else frozenset()
     return FileSet.of_folder(path.parent).without(others)
+
+
+def _ggml_file_at(path: Path) -> FileSet:
+    """The ggml file at `path`, under a name that ends as theirs do, and the tokenizer beside it."""
+    tokenizer = path.with_name(TOKENIZER_FILES[0])
+    files = {f"{path.name.removesuffix(GGML_SUFFIX)}{GGML_SUFFIX}": StoredFile((path,))}
+    if tokenizer.is_file():
+        files[tokenizer.name] = StoredFile((tokenizer,))
+    return FileSet(str(path), files)

@@ -11,6 +11,7 @@ from tympan.adapters.checkpoints.checkpoint import Checkpoint, GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import find_vocabulary, known_tokenizer
 from tympan.adapters.checkpoints.files import FileSet
+from tympan.adapters.checkpoints.ggml import read_ggml, read_ggml_tokenizer
 from tympan.adapters.checkpoints.huggingface import read_huggingface
 from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, check_complete, format_of
 from tympan.adapters.checkpoints.lora import merged
@@ -38,7 +39,7 @@ def load_checkpoint(
     token: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Checkpoint:
-    """The checkpoint that `name_or_path` means: a folder, a file in it, a `.pt`, a short name, or a hub id.
+    """The checkpoint that `name_or_path` means: a folder, a `.pt` or other file, a short name, or a hub id.
 
     An adapter (PEFT's LoRA) is merged into the model that it is for, which is looked for in the same way.
 
@@ -99,13 +100,16 @@ READERS: dict[str, Reader] = {
     "openai": read_openai,
     "mlx": read_mlx,
     "peft": _read_adapted,
+    "ggml": read_ggml,
 }
 """Format -> what reads its files: configuration, state by Hugging Face names, facts about decoding."""
 
 
 def _tokenizer(files: FileSet, format_name: str, vocab_size: int) -> Tokenizer:
-    """The tokenizer beside the weights, or OpenAI's of this size where none belongs there."""
+    """The tokenizer beside the weights or in them, or OpenAI's of this size where none belongs there."""
     # What lies beside a `.pt` may belong to another model; OpenAI's vocabularies follow from their sizes.
+    if format_name == "ggml":
+        return read_ggml_tokenizer(files)
     needs_none = format_name == "openai" or (format_name == "mlx" and TOKENIZER_FILES[0] not in files)
     if needs_none and has_builtin_tokenizer(vocab_size):
         return builtin_tokenizer(vocab_size)

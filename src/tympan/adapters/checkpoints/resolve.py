@@ -37,7 +37,8 @@ def resolve(
     path = Path(name).expanduser()
     if is_path and not path.exists():
         raise CheckpointError(
-            f"there is no file or folder {name!r}; expected a folder with a Whisper checkpoint, or a .pt"
+            f"there is no file or folder {name!r}; expected a folder with a Whisper checkpoint, a .pt or "
+            f"a ggml file"
         )
     # A folder that merely has the name of a model, say `small`, does not stand in the model's way.
     is_namesake = name in KNOWN_MODELS and not (path / "config.json").is_file()

@@ -1,4 +1,4 @@
-"""Which files hold the weights: Hugging Face's, whole or in shards, MLX's, an adapter's, OpenAI's `.pt`.
+"""Which files hold the weights: Hugging Face's, whole or in shards, MLX's, an adapter's, OpenAI's, ggml's.
 
 Everything here is found out without PyTorch, which takes seconds to import.
 """
@@ -27,6 +27,10 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 """Where the weights of an adapter may lie; the first one present is read."""
 
+GGML_SUFFIX = ".bin"
+GGML_MAGIC = b"lmgg"
+"""The first bytes of a ggml file, whatever it is called."""
+
 OPENAI_SUFFIXES = (".pt", ".pth", ".ckpt")
 
 _FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
@@ -34,6 +38,7 @@ _FILES_OF_TRAINERS = frozenset({"optimizer.pt", "scheduler.pt", "rng_state.pth",
 _SHARED_WEIGHTS = "model.safetensors"  # Hugging Face's name, which mlx-audio uses too
 _MLX_SIGNS = ("n_mels", "n_audio_state")
 _MLX_EMBEDDING_START = "decoder.token_embedding."
+_MOST_NAMES_IN_A_MESSAGE = 8
 
 
 def weight_files(files: FileSet) -> list[str]:
@@ -110,3 +115,27 @@ def adapter_weights(files: FileSet) -> str:
     if present is None:
         raise CheckpointError(f"{files.origin} has none of {', '.join(ADAPTER_WEIGHTS)}")
     return present
+
+
+def is_ggml(stored: StoredFile) -> bool:
+    """Whether the file begins as a ggml file does; one that cannot be read does not."""
+    try:
+        with stored.open() as reader:
+            return reader.n_bytes >= len(GGML_MAGIC) and reader.peek(0, len(GGML_MAGIC)) == GGML_MAGIC
+    except CheckpointError:
+        return False
+
+
+def ggml_files(files: FileSet) -> list[str]:
+    """The names of those among `files` that are called `*.bin` and begin as a ggml file does."""
+    return [name for name in files.files if name.endswith(GGML_SUFFIX) and is_ggml(files[name])]
+
+
+def ggml_weights(files: FileSet) -> str:
+    """The name of the one ggml file among `files`; CheckpointError when there are several, or none."""
+    names = ggml_files(files)
+    if len(names) != 1:
+        shown = ", ".join(names[:_MOST_NAMES_IN_A_MESSAGE])
+        found = f"{len(names)} are: {shown}; pass the path of one" if names else "none is"
+        raise CheckpointError(f"{files.origin}: expected one ggml file, but {found}")
+    return names[0]

@@ -25,8 +25,9 @@ Write the checkpoint SRC at DST in another format. DST is there only when it is 
   tympan convert base base.bin --to ggml --dtype q5_0                      for whisper.cpp
   tympan convert base whisper-base-mlx --to mlx --dtype 4bit               for mlx-whisper
 
-SRC is a .pt, a folder of Hugging Face, CTranslate2, MLX or PEFT, a name such as base, or owner/name of the
-Hub. A killed program may leave .DST.tympan-unfinished-... beside DST, which may be removed."""
+SRC is a .pt, a ggml file, a folder of Hugging Face, CTranslate2, MLX or PEFT, a name such as base, or
+owner/name of the Hub. A killed program may leave .DST.tympan-unfinished-... beside DST, which may be
+removed."""
 
 FORMATS = ("hf", "openai", "ctranslate2", "ggml", "mlx")
 DTYPES = (
@@ -84,9 +85,9 @@ def _parser(prog: str) -> Parser:
         "--dtype",
         choices=DTYPES,
         metavar="DTYPE",
-        help="numbers of the weights (default: as stored): float32, float16 or bfloat16; for ctranslate2 "
-        "also int8, int8_float16 or int8_bfloat16; for ggml q8_0, q5_0, q5_1, q4_0 or q4_1; for mlx 8bit "
-        "or 4bit",
+        help="numbers of the weights: float32, float16 or bfloat16; for ctranslate2 also int8, int8_float16 or "
+        "int8_bfloat16; for ggml q8_0, q5_0, q5_1, q4_0 or q4_1; for mlx 8bit or 4bit (default: as stored; for "
+        "ggml float16)",
     )
     _add_switch(parser, "--tokenizer", "of hf: also the tokenizer and the features' settings", default=True)
     _add_switch(parser, "--force", "replace a file, or files in a folder that is not empty", default=False)
