@@ -190,7 +190,12 @@ def _stored_dtype(checkpoint: Checkpoint, target: Target) -> str:
     """
     if target.usual_dtype != "float32":
         return target.usual_dtype
-    widest = reduce(torch.promote_types, {tensor.dtype for tensor in checkpoint.state.values()})
+    tensors = checkpoint.state.values()
+    dtypes = {tensor.dtype for tensor in tensors}
+    widest = reduce(torch.promote_types, dtypes)
+    for dtype in dtypes - {widest}:  # ggml keeps the vectors of a float16 model as float32
+        if all(torch.equal(tensor.to(dtype).to(tensor.dtype), tensor) for tensor in tensors):
+            widest = dtype
     name = str(widest).removeprefix("torch.")
     return name if name in target.dtypes else target.usual_dtype
 

@@ -85,9 +85,9 @@ def _parser(prog: str) -> Parser:
         "--dtype",
         choices=DTYPES,
         metavar="DTYPE",
-        help="numbers of the weights: float32, float16 or bfloat16; for ctranslate2 also int8, int8_float16 or "
-        "int8_bfloat16; for ggml q8_0, q5_0, q5_1, q4_0 or q4_1; for mlx 8bit or 4bit (default: as stored; for "
-        "ggml float16)",
+        help="numbers of the weights: float32, float16 or bfloat16; for ctranslate2 also int8, int8_float16 "
+        "or int8_bfloat16; for ggml q8_0, q5_0, q5_1, q4_0 or q4_1; for mlx 8bit or 4bit (default: as "
+        "stored; for ggml float16)",
     )
     _add_switch(parser, "--tokenizer", "of hf: also the tokenizer and the features' settings", default=True)
     _add_switch(parser, "--force", "replace a file, or files in a folder that is not empty", default=False)
