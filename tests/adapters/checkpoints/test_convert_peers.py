@@ -59,9 +59,9 @@ def test_faster_whisper(written, waveform, dtype):
 @pytest.mark.parametrize("quantization", ["float16", "int8", "int8_float16"])
 def test_the_model_of_ctranslate2s_own_converter_is_byte_for_byte_ours(written, tmp_path, quantization):
     converters = pytest.importorskip("ctranslate2.converters")
-    folder = written("hf", "float16", "hf")
-    # What is not quantised stays as it was loaded, and that is float32 for plain int8.
-    converter = converters.TransformersConverter(str(folder), load_as_float16=quantization != "int8")
+    # What is not quantised stays as it is in the folder, and that is float32 for plain int8.
+    folder = written("hf", "float32" if quantization == "int8" else "float16", "hf")
+    converter = converters.TransformersConverter(str(folder))
     converter.convert(str(tmp_path / "theirs"), quantization=quantization)
     ours = written("ctranslate2", quantization, "ours")
     with (tmp_path / "theirs" / "model.bin").open("rb") as expected:
