@@ -7,6 +7,7 @@ import os
 import torch
 
 from tympan.adapters.checkpoints.alignment_heads import alignment_heads, alignment_lateness_s
+from tympan.adapters.checkpoints.drain import drained, give_back_freed_memory
 from tympan.adapters.checkpoints.fingerprint import fingerprint
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import OptionError
@@ -44,7 +45,9 @@ def load_model(
         name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir
     )
     model_hash = fingerprint(checkpoint.state)
-    model = Whisper.from_state(checkpoint.config, checkpoint.state, precision).to(chosen_device)
+    give_back_freed_memory()  # a vocabulary in JSON takes fifty megabytes to read
+    model = Whisper.from_state(checkpoint.config, drained(checkpoint.state), precision).to(chosen_device)
+    give_back_freed_memory()
     heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
     return Transcriber(
         model,

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
-from tympan.model.blocks import EncoderLayer
+from tympan.model.blocks import EncoderLayer, embedding
 from tympan.model.trace import Trace
 
 _LONGEST_WAVELENGTH = 10_000
@@ -40,10 +40,11 @@ class AudioEncoder(nn.Module):
         self.gradient_checkpointing = False
         self.conv1 = nn.Conv1d(architecture.num_mel_bins, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(architecture.max_source_positions, width)
+        self.embed_positions = embedding(architecture.max_source_positions, width)
         self.embed_positions.requires_grad_(False)
-        with torch.no_grad():
-            self.embed_positions.weight.copy_(sinusoids(architecture.max_source_positions, width))
+        if not self.embed_positions.weight.is_meta:  # for the reason that `embedding` gives
+            with torch.no_grad():
+                self.embed_positions.weight.copy_(sinusoids(architecture.max_source_positions, width))
         self.layers = nn.ModuleList(EncoderLayer(architecture) for _ in range(architecture.encoder_layers))
         self.layer_norm = nn.LayerNorm(width)
 

@@ -28,6 +28,15 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _FLOAT16_MARGIN = 1000
 
 
+def embedding(n_rows: int, width: int, padding_row: int | None = None) -> nn.Embedding:
+    """A table of `n_rows` vectors: drawn at random, but for `padding_row`, which is zero.
+
+    On the meta device nothing is drawn: PyTorch would import its compiler for that, which takes a second.
+    """
+    weight = torch.empty(n_rows, width)
+    return nn.Embedding(n_rows, width, padding_row, _weight=weight if weight.is_meta else None)
+
+
 class FeedForwardMixin:
     """The half of a layer that looks at one position at a time; dropouts act in training alone."""
 

@@ -7,6 +7,7 @@ few of them are a hundred times the rest: behind the activation function they st
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from abc import ABC, abstractmethod
@@ -199,7 +200,11 @@ def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
     from the scale and shift it has.
     """
     sizes = norm.weight.detach().float().abs() * _DEVIATIONS + norm.bias.detach().float().abs()
-    factors = (sizes / weight.abs().amax(dim=0).float()).clamp_(min=torch.finfo(torch.float32).tiny).sqrt_()
+    factors = (
+        (sizes / torch.linalg.vector_norm(weight, math.inf, dim=0).float())
+        .clamp_(min=torch.finfo(torch.float32).tiny)
+        .sqrt_()
+    )
     factors = torch.where(factors.isfinite() & (factors > 0), factors, 1.0)
     return factors / factors.mean()
 
@@ -213,10 +218,14 @@ def _rounded(
     """
     parts, scales = [], []
     for part in torch.split(weight, _ROWS_AT_ONCE):
-        exact = part.float() if enlargement is None else part.float() * enlargement
-        scale = exact.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST).to(to)
+        exact = part.to(torch.float32, copy=True)
+        if enlargement is not None:
+            exact.mul_(enlargement)
+        largest = torch.linalg.vector_norm(exact, math.inf, dim=1)
+        scale = largest.clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST).to(to)
         scales.append(scale)
-        parts.append((exact / scale.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST).to(torch.int8))
+        exact.div_(scale.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
+        parts.append(exact.to(torch.int8))
     return torch.cat(parts), torch.cat(scales)
 
 

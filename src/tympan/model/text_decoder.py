@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
 from tympan.model.attention import causal_mask
-from tympan.model.blocks import DecoderLayer
+from tympan.model.blocks import DecoderLayer, embedding
 from tympan.model.cache import (
     CrossAttentionCache,
     LayerKeysValues,
@@ -39,8 +39,8 @@ class TextDecoder(nn.Module):
         self.dropout = architecture.dropout
         self.layerdrop = architecture.decoder_layerdrop
         self.gradient_checkpointing = False
-        self.embed_tokens = nn.Embedding(architecture.vocab_size, width, _padding_row(architecture))
-        self.embed_positions = nn.Embedding(architecture.max_target_positions, width)
+        self.embed_tokens = embedding(architecture.vocab_size, width, _padding_row(architecture))
+        self.embed_positions = embedding(architecture.max_target_positions, width)
         self.layers = nn.ModuleList(
             DecoderLayer(architecture, index) for index in range(architecture.decoder_layers)
         )

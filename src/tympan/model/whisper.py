@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -52,18 +52,23 @@ class Whisper(nn.Module):
 
     @classmethod
     def from_state(
-        cls, architecture: Architecture, state: Mapping[str, Tensor], precision: Precision | torch.dtype
+        cls,
+        architecture: Architecture,
+        state: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
+        precision: Precision | torch.dtype,
     ) -> Whisper:
         """The model whose parameters are `state`, converted to `precision`, in evaluation mode.
 
-        `proj_out.weight` may be missing when it is tied. No parameter is initialised first, and none is held
-        twice. Raises CheckpointError that lists names missing or left over and shapes that do not fit.
+        `state` is gone through once; pairs need not all be in memory at a time. `proj_out.weight` may be
+        missing when it is tied. No parameter is initialised first, and none is held twice. Raises
+        CheckpointError that lists names missing or left over and shapes that do not fit.
         """
         if isinstance(precision, torch.dtype):
             precision = Precision.uniform(precision)
         with torch.device("meta"):
             model = cls(architecture)
-        tensors = {name: tensor.to(_dtype_of(name, tensor, precision)) for name, tensor in state.items()}
+        pairs = state.items() if isinstance(state, Mapping) else state
+        tensors = {name: tensor.to(_dtype_of(name, tensor, precision)) for name, tensor in pairs}
         if architecture.tie_word_embeddings and TIED_NAME in tensors:
             tensors[HEAD_NAME] = tensors[TIED_NAME]
         _check_fit(model.state_dict(), tensors)
