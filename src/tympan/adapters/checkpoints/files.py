@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from tympan.errors import CheckpointError
 _CHUNK_BYTES = 1 << 20
 _LARGEST_JSON_BYTES = 64 << 20
 SETTINGS_BYTES = 8 << 20  # an index of 1,300 weights has 0.1 MB; parsed, JSON may take 20 times as much
+_MOST_NAMES_IN_A_MESSAGE = 4
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,12 @@ class FileSet:
         if name not in self.files:
             raise CheckpointError(f"{self.origin} has no {name}")
         return self.files[name]
+
+    def spelled(self, names: Iterable[str]) -> str:
+        """Where the files come from, and a few of `names`: those between which something is wrong."""
+        listed = list(names)
+        more = ", …" if len(listed) > _MOST_NAMES_IN_A_MESSAGE else ""
+        return f"{self.origin} ({', '.join(listed[:_MOST_NAMES_IN_A_MESSAGE])}{more})"
 
     def without(self, names: Set[str]) -> FileSet:
         """The same files but for `names`."""

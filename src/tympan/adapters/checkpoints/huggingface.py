@@ -36,7 +36,8 @@ def read_huggingface(files: FileSet) -> tuple[Architecture, State, GenerationFac
     config, values = _read_config(files)
     state = {full_name(name): tensor for name, tensor in read_weights(files).items()}
     config = _settle_tie(state, config, files.origin)
-    check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_parameters(shapes, config, files.spelled(("config.json", *weight_files(files))))
     return config, state, _read_generation(files, values, config)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tympan.adapters.checkpoints.checkpoint import Checkpoint, GenerationFacts
 from tympan.adapters.checkpoints.ctranslate2 import read_ctranslate2
 from tympan.adapters.checkpoints.ctranslate2_vocabulary import find_vocabulary, known_tokenizer
+from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.ggml import read_ggml, read_ggml_tokenizer
 from tympan.adapters.checkpoints.huggingface import read_huggingface
@@ -78,7 +79,7 @@ def _load_adapted(files: FileSet, find: Callable[[str, str | None], FileSet]) ->
         check_complete(base_files)
     except CheckpointError as fault:
         raise CheckpointError(
-            f"{files.origin} is an adapter for {adapter.base!r}, which cannot be had: {fault}\n"
+            f"{files.origin} is an adapter for {brief(adapter.base)}, which cannot be had: {fault}\n"
             f"Its place may be put right as base_model_name_or_path in {files[ADAPTER_CONFIG]}."
         ) from fault
     base = _load(base_files)

@@ -50,14 +50,14 @@ def read_mlx(files: FileSet) -> tuple[Architecture, State, GenerationFacts]:
     """
     config = _read_config(files)
     stored: State = {}
-    for name in mlx_weights(files):
+    names = mlx_weights(files)
+    origin = files.spelled(("config.json", *names))
+    for name in names:
         stored.update(_read_file(files[name].verified_path(), config))
     heads = next((stored[name] for name in _ASIDE[:2] if name in stored), None)
-    state = _state(
-        {name: tensor for name, tensor in stored.items() if name not in _ASIDE}, config, files.origin
-    )
-    check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, files.origin)
-    return config, state, release_facts(config, "", files.origin, heads=_heads(config, heads, files.origin))
+    state = _state({name: tensor for name, tensor in stored.items() if name not in _ASIDE}, config, origin)
+    check_parameters({name: tuple(tensor.shape) for name, tensor in state.items()}, config, origin)
+    return config, state, release_facts(config, "", origin, heads=_heads(config, heads, origin))
 
 
 def _read_config(files: FileSet) -> Architecture:

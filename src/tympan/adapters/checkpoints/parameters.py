@@ -11,7 +11,7 @@ EMBEDDING = "model.decoder.embed_tokens.weight"
 PROJECTION = "proj_out.weight"
 
 _KERNEL_FRAMES = 3
-_MOST_NAMES_IN_A_MESSAGE = 8
+_MOST_NAMES_IN_A_MESSAGE = 6
 _LONGEST_NAME_IN_A_MESSAGE = 100
 
 Shape = tuple[int, ...]

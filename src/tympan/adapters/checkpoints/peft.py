@@ -36,6 +36,7 @@ _UNREAD = (
 # Beginnings that leave the base model's weights as they are; others take the adapter's out of them.
 _PLAIN_BEGINNINGS = (True, False, None, "gaussian", "eva", "orthogonal")
 _MOST_PATTERNS, _LONGEST_PATTERN, _MOST_REPEATS = 2000, 200, 2
+_LONGEST_TEXT = 1000  # of a path or a name, which a message spells
 
 
 @dataclass
@@ -53,8 +54,9 @@ class Module:
 class Adapter:
     """An adapter: the name of its base model, what it adds by module, and what it replaces by parameter.
 
-    All names are Hugging Face's. `scalings` has the factor of each module's sum. `unwrapped` are the
-    replaced parameters of modules that the adapter also adds to, which a tied one follows.
+    `origin` is the file of its weights. All names are Hugging Face's. `scalings` has the factor of each
+    module's sum. `unwrapped` are the replaced parameters of modules that the adapter also adds to, which a
+    tied one follows.
     """
 
     origin: str
@@ -79,7 +81,7 @@ def read_adapter(files: FileSet) -> Adapter:
     weights = files[adapter_weights(files)]
     modules, replaced, unwrapped = _sorted_out(read_tensors(weights), str(weights))
     return Adapter(
-        origin=files.origin,
+        origin=str(weights),
         base=settings.base(),
         base_revision=settings.text("revision"),
         keeps_tie=settings.values.get("ensure_weight_tying") is True,
@@ -151,7 +153,7 @@ class _Settings:
     def text(self, key: str) -> str | None:
         """The text under `key`, or None."""
         value = self.values.get(key)
-        if value is not None and (not isinstance(value, str) or len(value) > 4096 or "\0" in value):
+        if value is not None and (not isinstance(value, str) or len(value) > _LONGEST_TEXT or "\0" in value):
             raise CheckpointError(f"{self.origin}: {key} must be text, but it is {brief(value)}")
         return value
 

@@ -9,12 +9,15 @@ import os
 from pathlib import Path
 
 from tympan.adapters.checkpoints import hub, wheels
+from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.hub import HubModel
 from tympan.adapters.checkpoints.layout import files_at
 from tympan.adapters.checkpoints.names import KNOWN_MODELS, hub_id, looks_like_path, near_matches
 from tympan.adapters.checkpoints.openai_cache import find_openai_file, openai_cache
 from tympan.errors import CheckpointError
+
+_LONGEST_NAME = 200  # of a model; the Hub allows half of that
 
 
 def resolve(
@@ -34,17 +37,20 @@ def resolve(
     """
     name = os.fspath(name_or_path)
     is_path = not isinstance(name_or_path, str) or looks_like_path(name)
-    path = Path(name).expanduser()
-    if is_path and not path.exists():
+    path = Path(os.path.expanduser(name))
+    exists = os.path.exists(path)  # unlike a Path, it takes a name that is too long for one that is not there
+    if is_path and not exists:
         raise CheckpointError(
             f"there is no file or folder {name!r}; expected a folder with a Whisper checkpoint, a .pt or "
             f"a ggml file"
         )
     # A folder that merely has the name of a model, say `small`, does not stand in the model's way.
-    is_namesake = name in KNOWN_MODELS and not (path / "config.json").is_file()
-    if path.exists() and not is_namesake:
+    is_namesake = name in KNOWN_MODELS and not os.path.isfile(path / "config.json")
+    if exists and not is_namesake:
         return files_at(path)
 
+    if len(name) > _LONGEST_NAME:
+        raise CheckpointError(f"there is no Whisper named {brief(name)}: no name has {len(name)} characters")
     misses = [("a folder", f"there is none with a config.json named {name!r}")]
     model = HubModel(hub_id(name) or name, revision, token, cache_dir, needs_tokenizer)
     found = _from_hub_cache(name, model, misses)
