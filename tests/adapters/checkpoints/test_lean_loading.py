@@ -44,7 +44,6 @@ def test_the_peak_is_little_more_than_the_weights(base, tmp_path, to):
     ended = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, check=True)
     found = json.loads(ended.stdout)
     assert found["kept"] > 280_000_000
-
     assert found["peak"] < MOST * found["kept"]
     assert not found["compiler"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 _DONT_NEED = 4  # MADV_DONTNEED of Linux
+_BYTES_BETWEEN_TRIMS = 16 << 20
 
 Span = tuple[int, int]
 """Addresses: the first, and the one behind the last."""
@@ -26,10 +27,16 @@ def drained(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]
     has changed, may be used on: they are read from the file again.
     """
     mapped = _spans_of_files()
+    n_freed_bytes = 0
     for name in list(state):
         tensor = state.pop(name)
         yield name, tensor
         _forget_pages(tensor, mapped)
+        n_freed_bytes += tensor.numel() * tensor.element_size()
+        del tensor
+        if n_freed_bytes > _BYTES_BETWEEN_TRIMS:
+            give_back_freed_memory()
+            n_freed_bytes = 0
 
 
 def give_back_freed_memory() -> None:
