@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +101,7 @@ class WhisperPreTrainedModel(nn.Module):
         own.name_or_path = name
         if attn_implementation is not None:
             own._attn_implementation = attn_implementation
-        model = cls(own)
+        model = cls._empty_or_new(own, stored)
         info = model._load(stored, ignore_mismatched_sizes=ignore_mismatched_sizes)
         if stored_generation is not None and model.generation_config is not None:
             model.generation_config = GenerationConfig.from_dict(stored_generation)
@@ -153,6 +153,17 @@ class WhisperPreTrainedModel(nn.Module):
                 state.pop(tied, None)
         save_state(save_directory, state, max_shard_size=max_shard_size)
 
+    @classmethod
+    def _empty_or_new(cls, config: WhisperConfig, stored: Mapping[str, Tensor]) -> Self:
+        """A model without numbers, on the meta device, where `stored` has them all; else one with its own."""
+        with torch.device("meta"):
+            empty = cls(config)
+        own = empty.state_dict()
+        matched, _ = _match_names(stored, own)
+        needed = own.keys() - (empty._tied_weights_keys if config.tie_word_embeddings else {})
+        is_whole = needed <= matched.keys() and all(t.shape == own[name].shape for name, t in matched.items())
+        return empty if is_whole else cls(config)
+
     def _load(self, stored: Mapping[str, Tensor], *, ignore_mismatched_sizes: bool) -> dict[str, list[Any]]:
         """Take what fits of `stored`; what does not is listed in the result."""
         own = self.state_dict()
@@ -169,7 +180,13 @@ class WhisperPreTrainedModel(nn.Module):
             )
             raise CheckpointError(f"the weights do not fit the configuration: {shapes}")
         fitting = {name: tensor for name, tensor in matched.items() if name not in mismatched}
-        self.load_state_dict(fitting, strict=False)
+        if next(self.parameters()).is_meta:
+            # Copies: a file that is mapped may be written over while the model lives.
+            fitting = {name: tensor.clone() for name, tensor in fitting.items()}
+            self.load_state_dict(fitting, strict=False, assign=True)
+            self.tie_weights()
+        else:
+            self.load_state_dict(fitting, strict=False)
         return {
             "missing_keys": sorted(own.keys() - matched.keys()),
             "unexpected_keys": sorted(unexpected),
@@ -187,7 +204,12 @@ class WhisperPreTrainedModel(nn.Module):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Normal weights of deviation `init_std`, zero biases; sines for the encoder's positions."""
+        """Normal weights of deviation `init_std`, zero biases; sines for the encoder's positions.
+
+        On the meta device there is nothing to be done, and PyTorch would import its compiler to do it.
+        """
+        if any(parameter.is_meta for parameter in module.parameters()):
+            return
         if isinstance(module, (nn.Linear, nn.Conv1d)):
             module.weight.normal_(0.0, self.config.init_std)
             if module.bias is not None:
