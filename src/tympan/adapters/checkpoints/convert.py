@@ -176,8 +176,8 @@ def _target(to: str, *, tokenizer: bool) -> Target:
 
 def _is_same(source: str | os.PathLike[str], path: Path) -> bool:
     """Whether the two are one file or folder, or the folder holds the weights that it would be made of."""
-    given = Path(source).expanduser()
-    if not given.exists() or not path.exists():
+    given = Path(os.path.expanduser(source))
+    if not os.path.exists(given) or not path.exists():  # what is no name of a file is left to be looked for
         return False
     is_inside = path.is_dir() and given.is_file() and given.parent.samefile(path)
     return given.samefile(path) or (is_inside and is_weight_file(given.name))

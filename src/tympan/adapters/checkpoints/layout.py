@@ -105,6 +105,8 @@ def files_at(path: Path) -> FileSet:
     """
     if path.is_dir():
         return FileSet.of_folder(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path} is neither a file nor a folder")  # a device, or a pipe that waits
     if is_ggml(StoredFile((path,))):
         return _ggml_file_at(path)
     if path.suffix in OPENAI_SUFFIXES:

@@ -149,11 +149,12 @@ def _ungrouped(stored: Mapping[str, torch.Tensor], module: str, shape: Shape, or
         and scales.is_floating_point()
         and biases.is_floating_point()
         and len(words) == len(scales) == shape[0]
-        and shape[1] % max(1, scales.shape[1]) == 0
+        and scales.shape[1] > 0
+        and shape[1] % scales.shape[1] == 0
         and words.shape[1] * 32 % shape[1] == 0
     )
     bits = words.shape[1] * 32 // shape[1] if is_sound else 0
-    n_group_numbers = shape[1] // max(1, scales.shape[1]) if is_sound else 0
+    n_group_numbers = shape[1] // scales.shape[1] if is_sound else 0
     if bits not in BITS or n_group_numbers not in GROUP_SIZES:
         raise CheckpointError(
             f"{where} cannot be in groups: {tuple(words.shape)} words, {tuple(scales.shape)} scales and "
