@@ -14,6 +14,7 @@ import torch
 from tokenization_folders import complete_folder, stored_or_skip
 
 import tympan
+from tympan.adapters.checkpoints import hub
 
 transformers = pytest.importorskip("transformers")
 
@@ -408,6 +409,7 @@ def asked(repository, tmp_path, monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "fetch_blob", lambda *_, **__: tmp_path / "blob")
     return calls
 
 
