@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
-from hub_server import COMMIT, REPO
 
+from hub_server import COMMIT, REPO
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import CheckpointError
 
