@@ -12,7 +12,7 @@ import pytest
 import tympan
 
 PACKAGE = Path(tympan.__file__).parent
-LEAVES = ("errors", "units", "config", "options", "results", "version")
+LEAVES = ("errors", "units", "config", "memory", "options", "results", "version")
 STAGES = ("audio", "model", "search", "text", "timing", "transcription", "writers")
 
 

@@ -7,10 +7,10 @@ import os
 import torch
 
 from tympan.adapters.checkpoints.alignment_heads import alignment_heads, alignment_lateness_s
-from tympan.adapters.checkpoints.drain import drained, give_back_freed_memory
 from tympan.adapters.checkpoints.fingerprint import fingerprint
 from tympan.adapters.checkpoints.load import load_checkpoint
 from tympan.errors import OptionError
+from tympan.memory import drained, give_back_freed_memory
 from tympan.model.precision import choose_precision
 from tympan.model.whisper import Whisper
 from tympan.transcription.transcriber import Transcriber

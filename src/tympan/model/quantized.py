@@ -11,7 +11,7 @@ import math
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.errors import OptionError
+from tympan.memory import forget_pages, give_back_freed_memory, spans_of_files
 from tympan.model.cpu import this_cpu
 from tympan.model.top_tokens import top_tokens
 
@@ -77,7 +78,7 @@ class Int8Linear(_Int8Module):
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         enlargement = None if norm is None else _evened_out(norm, weight)
         self.reduction = None if enlargement is None else enlargement.reciprocal()
-        self._pack(*_rounded(weight, enlargement), torch.cat([_bias(layer) for layer in layers.values()]))
+        self._pack(_quantised(weight, enlargement), torch.cat([_bias(layer) for layer in layers.values()]))
         # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
         self.is_seven_bit = not this_cpu().has_vnni
 
@@ -88,18 +89,14 @@ class Int8Linear(_Int8Module):
         projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
         return projected
 
-    def _pack(self, weight: Tensor, scales: Tensor, bias: Tensor) -> None:
-        offsets = torch.zeros_like(scales, dtype=torch.int64)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # quantised tensors are to go some day: see `model.cpu`
-            rounded = torch._make_per_channel_quantized_tensor(weight, scales, offsets, 0)
+    def _pack(self, quantised: Tensor, bias: Tensor) -> None:
         engine = this_cpu().int8_engine
         assert engine is not None
         with _engine_lock:  # the engine is a setting of the process, and given back at once
             before = torch.backends.quantized.engine
             torch.backends.quantized.engine = engine
             try:
-                self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
+                self.packed = torch.ops.quantized.linear_prepack(quantised, bias)
             finally:
                 torch.backends.quantized.engine = before
 
@@ -110,7 +107,10 @@ class Int8Linear(_Int8Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._pack(*state["packed"])
+        weight, scales, bias = state["packed"]
+        quantised, numbers = _empty_quantised(weight.shape, scales)
+        numbers.copy_(weight)
+        self._pack(quantised, bias)
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         weight, bias = torch.ops.quantized.linear_unpack(self.packed)
@@ -180,7 +180,9 @@ def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this p
     if this_cpu().int8_engine is None:
         raise OptionError("int8 needs an x86 processor with AVX2, which PyTorch does not find here")
     decoder = model.model.decoder
+    mapped = spans_of_files()
     for layer in decoder.layers:
+        before = list(layer.parameters())
         own, cross = layer.self_attn, layer.encoder_attn
         projections = {name: getattr(own, name) for name in ("q_proj", "k_proj", "v_proj")}
         own.fuse_projections(Int8Linear(projections, norm=layer.self_attn_layer_norm))
@@ -189,6 +191,10 @@ def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this p
         cross.out_proj = Int8Linear({"out_proj": cross.out_proj})
         layer.fc1 = Int8Linear({"fc1": layer.fc1}, norm=layer.final_layer_norm)
         layer.fc2 = Int8WeightLinear({"fc2": layer.fc2})
+        for parameter in before:
+            forget_pages(parameter.data, mapped)
+        del before
+        give_back_freed_memory()
     model.proj_out = Int8Projection(model.proj_out, norm=decoder.layer_norm)
 
 
@@ -209,6 +215,27 @@ def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
     return factors / factors.mean()
 
 
+def _quantised(weight: Tensor, enlargement: Tensor | None) -> Tensor:
+    """`weight` [out, in], its inputs enlarged, as a tensor that PyTorch's int8 kernels take."""
+    numbers, scales = _rounded(weight, enlargement)
+    quantised, place = _empty_quantised(weight.shape, scales)
+    place.copy_(numbers)
+    return quantised
+
+
+def _empty_quantised(shape: Sequence[int], scales: Tensor) -> tuple[Tensor, Tensor]:
+    """A quantised tensor with a scale for each row, and its numbers int8 in the same memory."""
+    offsets = torch.zeros_like(scales, dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # quantised tensors are to go some day: see `model.cpu`
+        quantised = torch._empty_per_channel_affine_quantized(
+            shape, scales=scales, zero_points=offsets, axis=0, dtype=torch.qint8
+        )
+        memory, strides = quantised.untyped_storage(), quantised.stride()
+    numbers = torch.empty(0, dtype=torch.int8).set_(memory, 0, shape, strides)
+    return quantised, numbers
+
+
 def _rounded(
     weight: Tensor, enlargement: Tensor | None = None, *, to: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor]:
@@ -216,17 +243,18 @@ def _rounded(
 
     Done a part at a time: the output projection is most of a decoder, and never there in float32.
     """
-    parts, scales = [], []
-    for part in torch.split(weight, _ROWS_AT_ONCE):
-        exact = part.to(torch.float32, copy=True)
+    rounded = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight), dtype=to)
+    for start in range(0, len(weight), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        exact = weight[rows].to(torch.float32, copy=True)
         if enlargement is not None:
             exact.mul_(enlargement)
         largest = torch.linalg.vector_norm(exact, math.inf, dim=1)
-        scale = largest.clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST).to(to)
-        scales.append(scale)
-        exact.div_(scale.float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
-        parts.append(exact.to(torch.int8))
-    return torch.cat(parts), torch.cat(scales)
+        scales[rows] = largest.clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
+        exact.div_(scales[rows].float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
+        rounded[rows] = exact  # whole numbers already
+    return rounded, scales
 
 
 def _bias(layer: nn.Linear) -> Tensor:

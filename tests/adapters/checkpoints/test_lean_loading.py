@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tympan.adapters.checkpoints.convert import convert_checkpoint
-from tympan.adapters.checkpoints.drain import drained
 from tympan.adapters.checkpoints.load import load_checkpoint
+from tympan.memory import drained
 
 MOST = 1.3  # times the weights as kept
 

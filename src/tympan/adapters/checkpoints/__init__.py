@@ -20,7 +20,6 @@
     alignment_heads, release_facts   what OpenAI's models have in common beside their weights
     checkpoint    what every reader hands over
     load          the door: `load_checkpoint`
-    drain         the weights handed over one by one, their memory given back on the way
     fingerprint   the hash of a model, whatever format it is in
     library       what is known and what is here: found, fetched, verified, removed, bundled
     write_huggingface, write_openai, write_ctranslate2, write_ggml, write_mlx   the writers

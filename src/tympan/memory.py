@@ -1,7 +1,4 @@
-"""The weights of a checkpoint handed over one by one, and their memory given back on the way.
-
-A model's own numbers and those of its checkpoint are then never all in memory at a time.
-"""
+"""Memory given back on the way, so that a model and its checkpoint are not both there in whole."""
 
 from __future__ import annotations
 
@@ -26,12 +23,12 @@ def drained(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]
     Memory is given back when the next one is asked for. One that is backed by a file, whose numbers nobody
     has changed, may be used on: they are read from the file again.
     """
-    mapped = _spans_of_files()
+    mapped = spans_of_files()
     n_freed_bytes = 0
     for name in list(state):
         tensor = state.pop(name)
         yield name, tensor
-        _forget_pages(tensor, mapped)
+        forget_pages(tensor, mapped)
         n_freed_bytes += tensor.numel() * tensor.element_size()
         del tensor
         if n_freed_bytes > _BYTES_BETWEEN_TRIMS:
@@ -46,7 +43,7 @@ def give_back_freed_memory() -> None:
         trim(0)
 
 
-def _spans_of_files() -> list[Span]:
+def spans_of_files() -> list[Span]:
     """Where files are mapped into the memory of this process, as far as the system tells (Linux)."""
     if sys.platform != "linux":
         return []
@@ -60,8 +57,11 @@ def _spans_of_files() -> list[Span]:
     return spans
 
 
-def _forget_pages(tensor: torch.Tensor, mapped: list[Span]) -> None:
-    """Let the system have the pages of a file that `tensor` is backed by; of anything else nothing."""
+def forget_pages(tensor: torch.Tensor, mapped: list[Span]) -> None:
+    """Let the system have the pages of a file that `tensor` is backed by; of anything else nothing.
+
+    `mapped` are the `spans_of_files`. Numbers that somebody has changed would be lost.
+    """
     if not tensor.is_contiguous():
         return
     start = tensor.data_ptr()
