@@ -73,6 +73,7 @@ class Whisper(nn.Module):
             tensors[HEAD_NAME] = tensors[TIED_NAME]
         _check_fit(model.state_dict(), tensors)
         model.load_state_dict(tensors, strict=True, assign=True)
+        tensors.clear()  # what becomes int8 is given back at once
         model.tie_weights()
         model.requires_grad_(False).eval()
         model._become(precision)
