@@ -12,12 +12,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from accuracy import REPOSITORY
-from peers.ggml import write_ggml
 from peers.systems import Options, System
 
 OUTPUT = REPOSITORY / "out" / "bench"
@@ -61,28 +58,18 @@ def _write_hugging_face(model_name: str, folder: Path) -> None:
     convert_openai(model_name, folder, dtype="float16")
 
 
-def _openai_model(model_name: str) -> Any:  # noqa: ANN401 - the peer's class
-    import whisper
-
-    import tympan
-
-    sys.path.insert(0, str(REPOSITORY / "tests"))  # the twin with our weights lives with the tests
-    from oracles import openai_twin
-
-    ours = tympan.load_model(model_name, device="cpu", dtype="float32", offline=True)
-    return openai_twin(whisper, ours.model)
-
-
 def _write_openai(model_name: str, path: Path) -> None:
-    import torch
+    from tympan.adapters.checkpoints.load import load_checkpoint
+    from tympan.adapters.checkpoints.write_openai import write_openai
 
-    model = _openai_model(model_name)
-    state = {name: tensor.half() for name, tensor in model.state_dict().items()}
-    torch.save({"dims": asdict(model.dims), "model_state_dict": state}, path)
+    write_openai(load_checkpoint(model_name, offline=True), path, dtype="float16")
 
 
 def _write_ggml(model_name: str, path: Path) -> None:
-    write_ggml(path, _openai_model(model_name))
+    from tympan.adapters.checkpoints.load import load_checkpoint
+    from tympan.adapters.checkpoints.write_ggml import write_ggml
+
+    write_ggml(load_checkpoint(model_name, offline=True), path, dtype="float16")
 
 
 def _openvino_folder(model_name: str, weight_format: str) -> Path:

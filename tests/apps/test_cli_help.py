@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from dataclasses import fields
 
 import pytest
+from terminal import on_a_terminal
 
 from tympan.apps.cli.commands import COMMANDS
 from tympan.apps.cli.completion import parser_of
@@ -95,24 +91,8 @@ def test_other_shells_are_refused(tympan) -> None:
 
 def test_on_a_terminal_there_is_a_bar_and_text(tmp_path, sample) -> None:
     """The program as a person sees it: the bar comes and goes, the lines stay."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     words = [str(sample), "--model", "tiny.en", "--offline", "--beam-size", "None"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "tympan", *words], stdout=follower, stderr=follower, stdin=follower
-    ) as process:
-        os.close(follower)
-        seen = b""
-        while True:
-            try:
-                piece = os.read(leader, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            seen += piece
-    os.close(leader)
-    assert process.returncode == 0
-    text = seen.decode("utf-8", "replace")
+    text, code = on_a_terminal(words)
+    assert code == 0
     assert "x real time" in text
     assert "[00:00.000 --> 00:07.000]  And Mr. John Dashwood" in text

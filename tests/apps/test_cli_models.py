@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from importlib import metadata
 
 import pytest
+from terminal import on_a_terminal
 
 from hub_server import COMMIT, REPO, SHORT_NAME_REPO, forget_the_hub, serve
 from tympan.adapters.checkpoints.sizes import MODELS
@@ -260,42 +257,20 @@ def test_sizes_are_spelled_in_short(n_bytes, spelled):
 # On a terminal
 
 
-def on_a_terminal(words, typed=b""):
-    """What the program shows to a person who types `typed`, and its exit code."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    with subprocess.Popen(
-        [sys.executable, "-m", "tympan", "models", *words], stdin=follower, stdout=follower, stderr=follower
-    ) as process:
-        os.close(follower)
-        os.write(leader, typed)
-        seen = b""
-        while True:
-            try:
-                piece = os.read(leader, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not piece:
-                break
-            seen += piece
-    os.close(leader)
-    return seen.decode("utf-8", "replace"), process.returncode
-
-
 def test_a_person_sees_the_download_go_on_and_is_asked_before_a_removal(hub, folder):
     hub.pause_s = 0.05
-    seen, code = on_a_terminal(["pull", REPO])
+    seen, code = on_a_terminal(["models", "pull", REPO])
     assert code == 0
     shares = [int(share) for share in re.findall(rf"{WEIGHTS}: +(\d+)%\|", seen)]
     assert shares == sorted(shares)
     assert len(set(shares)) > 3
     assert str(folder) in seen
-    seen, code = on_a_terminal(["remove", REPO], b"n\n")
+    seen, code = on_a_terminal(["models", "remove", REPO], b"n\n")
     assert code == 1
     assert f"Remove {REPO} from the Hub's cache? [y/N]" in seen
     assert "nothing was removed" in seen
     assert folder.exists()
-    seen, code = on_a_terminal(["remove", REPO], b"y\n")
+    seen, code = on_a_terminal(["models", "remove", REPO], b"y\n")
     assert code == 0
     assert not folder.exists()
 

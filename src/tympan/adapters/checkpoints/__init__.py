@@ -16,6 +16,7 @@
     ggml          reader: whisper.cpp's single file, over `ggml_format`, `ggml_blocks` and `ggml_vocabulary`
     mlx           reader: an MLX folder, over `npz`, `safetensors_file` and `mlx_groups`
     peft, lora    reader: an adapter, and what it makes of its model
+    cursor        a place in a binary file, for ctranslate2_format and ggml_format
     archives, pickles, safetensors_header, faults   files of strangers: bounds, and how faults are spelled
     alignment_heads, release_facts   what OpenAI's models have in common beside their weights
     checkpoint    what every reader hands over

@@ -5,6 +5,8 @@ Source: the table of openai-whisper 20250625, `whisper/__init__.py`, there as ba
 
 from __future__ import annotations
 
+import itertools
+
 from tympan.adapters.checkpoints.sizes import known_model
 from tympan.config import Architecture
 
@@ -69,6 +71,12 @@ def alignment_heads(architecture: Architecture, name: str = "") -> Heads | None:
     """The heads of the OpenAI model of this architecture (see `openai_size`), or None when it is none."""
     size = openai_size(architecture, name)
     return None if size is None else ALIGNMENT_HEADS[size]
+
+
+def upper_half(architecture: Architecture) -> Heads:
+    """All heads of the decoder's upper half, which stand in where none are known to follow the speech."""
+    layers = range(architecture.decoder_layers // 2, architecture.decoder_layers)
+    return tuple(itertools.product(layers, range(architecture.decoder_attention_heads)))
 
 
 def alignment_lateness_s(architecture: Architecture, name: str = "") -> float:

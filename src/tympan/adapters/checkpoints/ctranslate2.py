@@ -37,6 +37,7 @@ from tympan.adapters.checkpoints.parameters import (
     PROJECTION,
     Shape,
     check_parameters,
+    n_layers,
     parameter_shapes,
 )
 from tympan.adapters.checkpoints.release_facts import release_facts
@@ -161,10 +162,10 @@ def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> 
             vocab_size=size(EMBEDDING, 0, 2),
             num_mel_bins=size("model.encoder.conv1.weight", 1, 3),
             d_model=size(EMBEDDING, 1, 2),
-            encoder_layers=_n_layers(shapes, "model.encoder"),
+            encoder_layers=n_layers(shapes, "model.encoder"),
             encoder_attention_heads=_number(reader, index, ENCODER_HEADS),
             encoder_ffn_dim=size("model.encoder.layers.0.fc1.weight", 0, 2),
-            decoder_layers=_n_layers(shapes, "model.decoder"),
+            decoder_layers=n_layers(shapes, "model.decoder"),
             decoder_attention_heads=_number(reader, index, DECODER_HEADS),
             decoder_ffn_dim=size("model.decoder.layers.0.fc1.weight", 0, 2),
             max_source_positions=size("model.encoder.embed_positions.weight", 0, 2),
@@ -173,10 +174,6 @@ def _config(reader: JoinedReader, index: Index, shapes: Mapping[str, Shape]) -> 
         )
     except ValueError as fault:
         raise CheckpointError(f"{reader} is no Whisper: {fault}") from fault
-
-
-def _n_layers(parameters: Iterable[str], root: str) -> int:
-    return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})
 
 
 def _state(

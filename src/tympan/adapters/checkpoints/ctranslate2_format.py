@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tympan.adapters.checkpoints.cursor import Cursor
 from tympan.adapters.checkpoints.files import JoinedReader
 from tympan.adapters.checkpoints.parameters import Shape
 from tympan.errors import CheckpointError
@@ -164,27 +165,13 @@ def _read_aliases(cursor: _Cursor, variables: dict[str, Variable]) -> Iterator[t
     yield from seen.items()
 
 
-class _Cursor:
-    """A place in the file that moves on with what it reads."""
-
-    def __init__(self, reader: JoinedReader) -> None:
-        self.reader = reader
-        self.position = 0
-
-    def skip(self, n_bytes: int) -> int:
-        """Move on and return where the skipped bytes start."""
-        if n_bytes > self.reader.n_bytes - self.position:
-            raise CheckpointError(
-                f"{self.reader} is cut short: {n_bytes} bytes are announced at {self.position}, "
-                f"but it ends at {self.reader.n_bytes}"
-            )
-        start, self.position = self.position, self.position + n_bytes
-        return start
+class _Cursor(Cursor):
+    """A place in the file, where numbers and strings are CTranslate2's."""
 
     def number(self, kind: str) -> int:
         """The number here, of a type as in `struct`."""
         n_bytes = struct.calcsize(f"<{kind}")
-        value: int = struct.unpack(f"<{kind}", self.reader.peek(self.skip(n_bytes), n_bytes))[0]
+        value: int = struct.unpack(f"<{kind}", self.take(n_bytes))[0]
         return value
 
     def count(self, what: str) -> int:
@@ -197,7 +184,7 @@ class _Cursor:
     def text(self) -> str:
         """The string here."""
         n_bytes = self.number("H")
-        raw = self.reader.peek(self.skip(n_bytes), n_bytes)
+        raw = self.take(n_bytes)
         if not raw.endswith(b"\0") or not raw[:-1].isascii():
             raise CheckpointError(
                 f"{self.reader}: expected a name at {self.position - n_bytes}, but got other bytes"

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tympan.adapters.checkpoints.cursor import Cursor
 from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import JoinedReader
 from tympan.adapters.checkpoints.ggml_blocks import BLOCK_NUMBERS, BLOCK_TYPES, BlockType
@@ -87,7 +88,7 @@ def read_head(reader: JoinedReader) -> Head:
     and the fault.
     """
     cursor = _Cursor(reader)
-    if reader.peek(cursor.skip(len(GGML_MAGIC)), len(GGML_MAGIC)) != GGML_MAGIC:
+    if cursor.take(len(GGML_MAGIC)) != GGML_MAGIC:
         raise CheckpointError(f"{reader} is no ggml file: it does not begin with {GGML_MAGIC.decode()!r}")
     *dimensions, file_type = cursor.numbers(len(_DIMENSIONS) + 1)
     n_mels, n_bins = cursor.numbers(2)
@@ -201,27 +202,13 @@ def _label(storage: Storage) -> str:
     return storage.name if isinstance(storage, BlockType) else str(storage).removeprefix("torch.")
 
 
-class _Cursor:
-    """A place in the file that moves on with what it reads."""
-
-    def __init__(self, reader: JoinedReader, position: int = 0) -> None:
-        self.reader = reader
-        self.position = position
-
-    def skip(self, n_bytes: int) -> int:
-        """Move on and return where the skipped bytes start."""
-        if n_bytes > self.reader.n_bytes - self.position:
-            raise CheckpointError(
-                f"{self.reader} is cut short: {n_bytes} bytes are announced at {self.position}, "
-                f"but it ends at {self.reader.n_bytes}"
-            )
-        start, self.position = self.position, self.position + n_bytes
-        return start
+class _Cursor(Cursor):
+    """A place in the file, where numbers and names are ggml's."""
 
     def numbers(self, n: int) -> tuple[int, ...]:
         """The `n` numbers here."""
         n_bytes = 4 * n
-        return struct.unpack(f"<{n}i", self.reader.peek(self.skip(n_bytes), n_bytes))
+        return struct.unpack(f"<{n}i", self.take(n_bytes))
 
     def sizes(self, n: int, what: str) -> tuple[int, ...]:
         """The `n` numbers here, which say how many of `what` follow."""
@@ -232,7 +219,7 @@ class _Cursor:
 
     def text(self, n_bytes: int) -> str:
         """The name here."""
-        raw = bytes(self.reader.peek(self.skip(n_bytes), n_bytes))
+        raw = bytes(self.take(n_bytes))
         if not raw.isascii() or not raw.decode("ascii").isprintable():
             raise CheckpointError(f"{self.reader}: expected the name of a tensor, but got {brief(raw)}")
         return raw.decode("ascii")

@@ -64,24 +64,24 @@ def format_of(files: FileSet) -> Format:
     )
 
 
-def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
-    """Raise CheckpointError that names the first thing missing: configuration, weights, shards, tokenizer.
+def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> Format:
+    """The format of `files`, of which nothing is missing; else CheckpointError that names what is, first.
 
-    A `.pt` of OpenAI's and a ggml file hold their configuration and need no tokenizer beside them; an
-    adapter has those of the model that it is for. Of an MLX folder the tokenizer follows from the size of the
-    vocabulary; a CTranslate2 folder can do without a `config.json`, and with its vocabulary instead of a
-    tokenizer.
+    That may be the configuration, weights, shards or the tokenizer. A `.pt` of OpenAI's and a ggml file hold
+    their configuration and need no tokenizer beside them; an adapter has those of the model that it is for.
+    Of an MLX folder the tokenizer follows from the size of the vocabulary; a CTranslate2 folder can do
+    without a `config.json`, and with its vocabulary instead of a tokenizer.
     """
     format_name = format_of(files)
     if format_name == "openai":
         openai_weights(files)
-        return
+        return format_name
     if format_name == "ggml":
         ggml_weights(files)
-        return
+        return format_name
     if format_name == "peft":
         adapter_weights(files)
-        return
+        return format_name
     if format_name == "huggingface":
         weight_files(files)
     if format_name == "mlx":
@@ -95,6 +95,7 @@ def check_complete(files: FileSet, *, needs_tokenizer: bool = True) -> None:
         raise CheckpointError(
             f"{files.origin} has no tokenizer: neither tokenizer.json nor vocab.json + merges.txt"
         )
+    return format_name
 
 
 def files_at(path: Path) -> FileSet:

@@ -14,7 +14,7 @@ from tympan.adapters.checkpoints.faults import brief
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.ggml import read_ggml, read_ggml_tokenizer
 from tympan.adapters.checkpoints.huggingface import read_huggingface
-from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, check_complete, format_of
+from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, Format, check_complete
 from tympan.adapters.checkpoints.lora import merged
 from tympan.adapters.checkpoints.mlx import read_mlx
 from tympan.adapters.checkpoints.openai import read_openai
@@ -56,14 +56,13 @@ def load_checkpoint(
         return resolve(name, offline=offline, revision=revision, token=token, cache_dir=cache_dir)
 
     files = find(name_or_path, revision)
-    check_complete(files)
-    if format_of(files) == "peft":
+    format_name = check_complete(files)
+    if format_name == "peft":
         return _load_adapted(files, find)
-    return _load(files)
+    return _load(files, format_name)
 
 
-def _load(files: FileSet) -> Checkpoint:
-    format_name = format_of(files)
+def _load(files: FileSet, format_name: Format) -> Checkpoint:
     if format_name == "peft":
         raise CheckpointError(f"{files.origin} is an adapter, where the model that it is for was expected")
     config, state, generation = READERS[format_name](files)
@@ -76,13 +75,13 @@ def _load_adapted(files: FileSet, find: Callable[[str, str | None], FileSet]) ->
     adapter = read_adapter(files)
     try:
         base_files = find(adapter.base, adapter.base_revision)
-        check_complete(base_files)
+        base_format = check_complete(base_files)
     except CheckpointError as fault:
         raise CheckpointError(
             f"{files.origin} is an adapter for {brief(adapter.base)}, which cannot be had: {fault}\n"
             f"Its place may be put right as base_model_name_or_path in {files[ADAPTER_CONFIG]}."
         ) from fault
-    base = _load(base_files)
+    base = _load(base_files, base_format)
     whole = merged(base, adapter)
     tokenizer = read_tokenizer(files) if "tokenizer.json" in files else base.tokenizer
     origin = f"{files.origin} on {base.origin}"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from tympan.adapters.checkpoints.alignment_heads import upper_half
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import SETTINGS_BYTES, FileSet
@@ -173,6 +174,5 @@ def _heads(config: Architecture, stored: torch.Tensor | None, origin: str) -> li
         raise CheckpointError(f"{origin}: {HEADS} must be pairs (layer, head), but is {tuple(stored.shape)}")
     heads: list[list[int]] = stored.tolist()
     # What MLX's converter writes for a model that it does not know: all heads of the upper half.
-    upper_half = range(config.decoder_layers // 2, config.decoder_layers)
-    is_unchosen = heads == [[layer, head] for layer in upper_half for head in range(n_heads)]
+    is_unchosen = heads == [list(pair) for pair in upper_half(config)]
     return None if is_unchosen else heads

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -21,7 +21,7 @@ from tympan.adapters.checkpoints.faults import brief, first_line
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
 from tympan.adapters.checkpoints.huggingface import State
 from tympan.adapters.checkpoints.openai_names import DIMENSIONS, checked_dimensions, huggingface_name
-from tympan.adapters.checkpoints.parameters import Shape, check_parameters
+from tympan.adapters.checkpoints.parameters import Shape, check_parameters, n_layers
 from tympan.adapters.checkpoints.pickles import check_backed, read_pickle
 from tympan.adapters.checkpoints.release_facts import release_facts
 from tympan.adapters.checkpoints.weight_files import openai_weights
@@ -178,10 +178,10 @@ def _inferred(shapes: Mapping[str, Shape], origin: str) -> dict[str, int]:
     return {
         "n_mels": _size(shapes, "model.encoder.conv1.weight", 1, origin),
         "n_audio_ctx": _size(shapes, "model.encoder.embed_positions.weight", 0, origin),
-        "n_audio_layer": _n_layers(shapes, "model.encoder"),
+        "n_audio_layer": n_layers(shapes, "model.encoder"),
         "n_vocab": n_vocab,
         "n_text_ctx": _size(shapes, "model.decoder.embed_positions.weight", 0, origin),
-        "n_text_layer": _n_layers(shapes, "model.decoder"),
+        "n_text_layer": n_layers(shapes, "model.decoder"),
         **dict.fromkeys(("n_audio_state", "n_text_state"), width),
         **dict.fromkeys(("n_audio_head", "n_text_head"), width // _USUAL_HEAD_WIDTH),
     }
@@ -192,7 +192,3 @@ def _size(shapes: Mapping[str, Shape], parameter: str, axis: int, origin: str) -
     if axis >= len(shape):
         raise CheckpointError(f"{origin}: {parameter} is missing or has too few dimensions")
     return shape[axis]
-
-
-def _n_layers(parameters: Iterable[str], root: str) -> int:
-    return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})

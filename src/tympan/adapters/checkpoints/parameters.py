@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
@@ -102,3 +102,8 @@ def _listed(what: str, names: list[str]) -> str:
     rest = len(names) - _MOST_NAMES_IN_A_MESSAGE
     shown = ", ".join(name[:_LONGEST_NAME_IN_A_MESSAGE] for name in names[:_MOST_NAMES_IN_A_MESSAGE])
     return f"{len(names)} {what}: {shown}" + (f" and {rest} more" if rest > 0 else "")
+
+
+def n_layers(parameters: Iterable[str], root: str) -> int:
+    """How many layers `root`, such as "model.encoder", has by the names of its parameters."""
+    return len({name.split(".")[3] for name in parameters if name.startswith(f"{root}.layers.")})

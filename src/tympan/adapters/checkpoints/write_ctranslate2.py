@@ -8,7 +8,6 @@ Source: `specs/model_spec.py` and `converters/transformers.py` of CTranslate2 4.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from tympan.adapters.checkpoints.alignment_heads import alignment_heads
+from tympan.adapters.checkpoints.alignment_heads import alignment_heads, upper_half
 from tympan.adapters.checkpoints.checkpoint import Checkpoint
 from tympan.adapters.checkpoints.ctranslate2_format import end_of_file, header, start_of_file
 from tympan.adapters.checkpoints.ctranslate2_names import (
@@ -129,19 +128,13 @@ def _settings(checkpoint: Checkpoint) -> dict[str, Any]:
     config, facts = checkpoint.config, checkpoint.generation
     usual = generation_values(config, checkpoint.tokenizer)
     suppress, begin, languages = facts.suppress_tokens, facts.begin_suppress_tokens, facts.language_ids
-    heads = facts.alignment_heads or alignment_heads(config) or _later_heads(config)
+    heads = facts.alignment_heads or alignment_heads(config) or upper_half(config)
     return {
         "alignment_heads": [list(pair) for pair in heads],
         "lang_ids": sorted(usual.get("lang_to_id", {}).values() if languages is None else languages),
         "suppress_ids": usual["suppress_tokens"] if suppress is None else list(suppress),
         "suppress_ids_begin": usual["begin_suppress_tokens"] if begin is None else list(begin),
     }
-
-
-def _later_heads(config: Architecture) -> list[tuple[int, int]]:
-    """All heads of the decoder's later half, in the place of heads that are known to follow the speech."""
-    layers = range(config.decoder_layers // 2, config.decoder_layers)
-    return list(itertools.product(layers, range(config.decoder_attention_heads)))
 
 
 def _write_model(

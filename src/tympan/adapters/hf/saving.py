@@ -20,7 +20,7 @@ import torch
 from tympan.adapters.checkpoints.checkpoint import GenerationFacts
 from tympan.adapters.checkpoints.files import FileSet
 from tympan.adapters.checkpoints.huggingface import read_weights
-from tympan.adapters.checkpoints.layout import check_complete, format_of
+from tympan.adapters.checkpoints.layout import Format, check_complete
 from tympan.adapters.checkpoints.load import READERS, load_checkpoint, read_tokenizer
 from tympan.adapters.checkpoints.progress import OnProgress, counted
 from tympan.adapters.checkpoints.release_facts import config_values, generation_values
@@ -118,23 +118,25 @@ def read_state(
         cache_dir=cache_dir,
         needs_tokenizer=False,
     )
-    check_complete(files, needs_tokenizer=False)
-    if format_of(files) == "peft":
+    format_name = check_complete(files, needs_tokenizer=False)
+    if format_name == "peft":
         whole = load_checkpoint(
             name_or_path, offline=local_files_only, revision=revision, token=token, cache_dir=cache_dir
         )
         config, generation = _settings(whole.config, whole.tokenizer, whole.generation)
         return {"dtype": "float32", **config}, generation, whole.state
-    if format_of(files) != "huggingface":
-        return _read_other(files)
+    if format_name != "huggingface":
+        return _read_other(files, format_name)
     name = "generation_config.json"
     stored = files[name].read_json() if name in files else None
     return files["config.json"].read_json(), stored, read_weights(files, floating_only=False)
 
 
-def _read_other(files: FileSet) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
-    """What a Hugging Face folder of a CTranslate2 or OpenAI checkpoint would hold."""
-    architecture, state, facts = READERS[format_of(files)](files)
+def _read_other(
+    files: FileSet, format_name: Format
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, torch.Tensor]]:
+    """What a Hugging Face folder of a checkpoint in another format would hold."""
+    architecture, state, facts = READERS[format_name](files)
     config, generation = derived_values(files, architecture, facts)
     return {"dtype": "float32", **config}, generation, state
 
