@@ -124,6 +124,11 @@ def files_at(path: Path) -> FileSet:
     return FileSet.of_folder(path.parent).without(others)
 
 
+def is_single_file(path: Path) -> bool:
+    """Whether `path` is a file that is a checkpoint by itself: OpenAI's or ggml's."""
+    return path.is_file() and (path.suffix in OPENAI_SUFFIXES or is_ggml(StoredFile((path,))))
+
+
 def _ggml_file_at(path: Path) -> FileSet:
     """The ggml file at `path`, under a name that ends as theirs do, and the tokenizer beside it."""
     tokenizer = path.with_name(TOKENIZER_FILES[0])

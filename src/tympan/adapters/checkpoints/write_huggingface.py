@@ -74,7 +74,7 @@ def _preprocessor_files(checkpoint: Checkpoint) -> Files:
     return {
         "preprocessor_config.json": _json(preprocessor_values(checkpoint.config)),
         "normalizer.json": _json(json.loads(normalizer)),
-        **_tokenizer_files(checkpoint.config, checkpoint.tokenizer),
+        **tokenizer_files(checkpoint.config, checkpoint.tokenizer),
     }
 
 
@@ -100,7 +100,8 @@ def preprocessor_values(architecture: Architecture) -> dict[str, Any]:
     }
 
 
-def _tokenizer_files(architecture: Architecture, tokenizer: Tokenizer) -> Files:
+def tokenizer_files(architecture: Architecture, tokenizer: Tokenizer) -> Files:
+    """Name -> content of the files that a tokenizer consists of on the Hub."""
     whole = tokenizer_json(whole_encoding(architecture.vocab_size, tokenizer.encoding))
     added = whole["added_tokens"]
     specials = [token["content"] for token in added if token["special"]]

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from tympan.adapters.checkpoints import wheels
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.layout import is_single_file
 from tympan.adapters.checkpoints.names import KNOWN_MODELS, hub_id, looks_like_path
 from tympan.errors import CheckpointError, OptionError
 
@@ -54,9 +55,12 @@ class FileLookup:
     ) -> dict[str, dict[str, Any]]:
         """Those of the files `names` that the model has, read. A file given by its path counts as the first.
 
+        A checkpoint in a single file, such as a `.pt`, has none of them.
         Raises PretrainedFileError when the model cannot be had, or a file is not a JSON object.
         """
         path = Path(name_or_path).expanduser()
+        if is_single_file(path):
+            return {}
         if path.is_file():
             return {names[0]: read_json(path)}
         files = self.find(name_or_path, names)

