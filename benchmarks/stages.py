@@ -87,7 +87,7 @@ def stages(transcriber: Transcriber, audio: Path) -> list[list[str]]:
     found = {
         ("file decoded to samples", duration): median_s(lambda: read_waveform(audio), 3),
         ("features and voice detector", duration): median_s(
-            lambda: transcriber._read(waveform, 16_000, TranscribeOptions()), 3
+            lambda: transcriber._read(waveform, 16_000, TranscribeOptions(), None), 3
         ),
         ("features alone", duration): median_s(lambda: transcriber._recording([waveform]), 3),
         ("encoder", "a window"): median_s(lambda: model.encode(features), 20),

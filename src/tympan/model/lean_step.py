@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import CrossAttentionCache, PositionedCache
+from tympan.model.cpu import this_cpu
 from tympan.model.quantized import Int8Linear, Int8WeightLinear
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class _Layer(nn.Module):
         super().__init__()
         own, cross = layer.self_attn, layer.encoder_attn
         self.n_heads: int = own.n_heads
+        self.hears_by_products: bool = this_cpu().attends_by_products
         self.activation_name: str = layer.activation_name
         self.self_norm = _Norm(layer.self_attn_layer_norm, own.qkv_proj)
         self.qkv = _Three(own.q_proj, own.k_proj, own.v_proj) if own.qkv_proj is None else _lean(own.qkv_proj)
@@ -122,7 +124,11 @@ class _Layer(nn.Module):
 
         asked = self.queries(self.cross_norm(states)).to(audio_keys.dtype)
         asked = asked.view(n_windows, n_rows // n_windows, n_heads, width // n_heads).transpose(1, 2)
-        heard = F.scaled_dot_product_attention(asked, audio_keys, audio_values)  # [B, H, G, K]
+        if self.hears_by_products and audio_keys.dtype == torch.bfloat16:
+            scores = torch.matmul(asked * (width // n_heads) ** -0.5, audio_keys.transpose(2, 3))
+            heard = torch.matmul(torch.softmax(scores, dim=-1), audio_values)
+        else:
+            heard = F.scaled_dot_product_attention(asked, audio_keys, audio_values)  # [B, H, G, K]
         heard = heard.transpose(1, 2).reshape(n_rows, width).to(states.dtype)
         states = states + self.cross_out(heard)
 
