@@ -21,7 +21,8 @@ def some_tasks(seed: int, temperatures: tuple[float, ...], n_tasks: int = 14) ->
     found = []
     for number in range(n_tasks):
         prompt = Prompt(rng.choice(STARTS), 0)
-        found.append((rng.randrange(4), WindowTask(prompt, rng.choice(temperatures), number)))
+        complete_to = rng.choice((0, 0, 15))
+        found.append((rng.randrange(4), WindowTask(prompt, rng.choice(temperatures), number, complete_to)))
     return found
 
 
@@ -79,6 +80,33 @@ def test_text_that_runs_on_for_longer_than_the_cache_is_wide(model, audio):
     for (window, task), found in zip(submitted, together, strict=True):
         (alone,) = decode_windows(model, audio.window(window), [task], VOCABULARY, options)
         assert found.hypothesis.tokens == alone.hypothesis.tokens
+
+
+def test_no_segment_is_left_unfinished_before_a_windows_limit(model, audio, monkeypatch):
+    """Segments that begin where speech goes on are written, whatever else would be drawn."""
+    liked = torch.zeros(VOCABULARY.timestamp_begin + 43)
+    liked[VOCABULARY.end_of_text] = liked[VOCABULARY.timestamp_begin :] = 4.0
+    project = model.project
+    monkeypatch.setattr(model, "project", lambda hidden: project(hidden) + liked)
+    options = DecodeOptions(beam_size=None, stop_loops=False)
+    limit, n_unfinished = 40, 0
+    for seed in range(60):
+
+        def tokens(complete_to, seed=seed):
+            task = WindowTask(Prompt(STARTS[0], 0), 3.0, seed, complete_to)
+            (decoded,) = decode_windows(model, audio.window(0), [task], VOCABULARY, options)
+            found = decoded.hypothesis.tokens
+            return found if len(found) < model.architecture.max_target_positions // 2 else ()  # cut off
+
+        n_unfinished += is_unfinished(tokens(0), limit)
+        assert not is_unfinished(tokens(limit), limit)
+    assert n_unfinished
+
+
+def is_unfinished(tokens, limit):
+    """Whether the last of `tokens` opens a segment behind text before the position `limit`, and no more."""
+    begin = VOCABULARY.timestamp_begin
+    return [token >= begin for token in tokens[-3:]] == [False, True, True] and tokens[-1] < begin + limit
 
 
 def test_what_was_heard_is_not_written_to(model, audio):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tympan.search.options import DecodeOptions
-from tympan.search.rules import make_rules, suppressed_tokens, timestamp_rules
+from tympan.search.rules import forbid_early_end, make_rules, suppressed_tokens, timestamp_rules
 
 CPU = torch.device("cpu")
 N_TOKENS = 31
@@ -90,6 +90,27 @@ def test_likely_timestamps_together_beat_a_likelier_text_token(vocabulary):
     logits[0, 24:27] = 0.5
     changed = apply([timestamps_of(vocabulary)], logits, torch.tensor([[20, 6]]))
     assert changed.argmax().item() == 24
+
+
+@pytest.mark.parametrize(
+    ("written", "limit", "may_end"),
+    [
+        ((20, 5, 24, 24), 5, False),
+        ((20, 5, 24, 24), 4, True),  # late enough
+        ((20, 5, 24), 9, True),  # the segment is closed, and none opened
+        ((20, 5, 24, 24, 6), 9, True),  # it has text
+        ((20, 20), 9, True),  # no text at all
+        ((20, 20, 20), 9, True),  # padding, as beside longer rows
+    ],
+)
+def test_the_text_does_not_end_where_a_segment_begins_too_early(vocabulary, written, limit, may_end):
+    logits = torch.zeros(2, N_TOKENS)
+    rows, limits = torch.tensor([written, written]), torch.tensor([limit, 0])
+    forbid_early_end(logits, rows, limits, vocabulary)
+    expected = torch.zeros(2, N_TOKENS)
+    if not may_end:
+        expected[0, vocabulary.end_of_text] = -math.inf
+    assert torch.equal(logits, expected)
 
 
 def test_suppression_by_option(vocabulary):

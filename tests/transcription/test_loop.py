@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tympan.audio.speech import Stretch
 from tympan.results import Word
@@ -27,6 +28,7 @@ class Script:
         self.windows: list[Window] = []
         self.prompts: list[list[int]] = []
         self.temperatures: list[float] = []
+        self.complete_to_s: list[float] = []
 
     def decode(self, ask: Ask) -> Attempt:
         if not self.windows or self.windows[-1] != ask.window:
@@ -34,6 +36,7 @@ class Script:
             self._answer = self.answers.pop(0)
         self.prompts.append(list(ask.previous))
         self.temperatures.append(ask.temperature)
+        self.complete_to_s.append(round(ask.complete_to_s, 2))
         if isinstance(self._answer, Attempt):
             return self._answer
         return Attempt(tuple(self._answer), "x", ask.temperature, -0.1, 0.0, 1.0)
@@ -201,3 +204,37 @@ def speech_at(*stretches_s, n_s):
     for start_s, end_s in stretches_s:
         probabilities[round(start_s / 0.032) : round(end_s / 0.032)] = 0.9
     return Speech(probabilities, tuple(Stretch(*stretch) for stretch in stretches_s))
+
+
+# Clips that are decoded side by side
+
+
+def test_the_last_window_of_a_clip_is_written_to_its_end():
+    script = Script([T0, 1, T0 + 1_000, T0 + 1_000], [T0, 2, T0 + 830, T0 + 830])
+    talk = speech_at((0.0, 36.9), n_s=37)
+    _, done = script.run([Clip(0, 3_700)], speech=talk, batch_size=8)
+    assert script.windows == [Window(0, 3_000), Window(2_000, 1_700)]
+    assert script.complete_to_s == [0.0, 36.6]
+    assert done == [2_000, 3_700]  # what is left after 36.6 s is too short to be heard again
+
+
+def test_what_is_unfinished_after_all_is_heard_again():
+    script = Script([T0, 1, T0 + 500, T0 + 500], [T0, 2, T0 + 250])
+    _, done = script.run([Clip(0, 1_500)], speech=speech_at((0.0, 14.5), n_s=15), batch_size=8)
+    assert script.windows == [Window(0, 1_500), Window(1_000, 500)]
+    assert done == [1_000, 1_500]
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "stretches_s", "options"),
+    [
+        (1_500, [(0.0, 14.5)], {}),  # alone, a recording is heard as the reference hears it
+        (3_000, [(0.0, 29.5)], {"batch_size": 8}),  # the model cannot see whether its sound goes on
+        (1_500, [], {"batch_size": 8}),
+    ],
+)
+def test_otherwise_a_window_may_end_anywhere(n_frames, stretches_s, options):
+    script = Script([T0, 1, T0 + 1_500])
+    talk = speech_at(*stretches_s, n_s=n_frames // 100)
+    script.run([Clip(0, n_frames)], speech=talk, drop_unspoken=False, **options)
+    assert set(script.complete_to_s) == {0.0}

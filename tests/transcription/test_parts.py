@@ -10,7 +10,7 @@ import pytest
 from tympan.audio.speech import Stretch
 from tympan.transcription.guards import Guard, Speech
 from tympan.transcription.options import TranscribeOptions
-from tympan.transcription.parts import cut_parts
+from tympan.transcription.parts import LONGEST_COMPLETE_FRAMES, cut_parts
 from tympan.transcription.segments import Piece
 from tympan.transcription.windows import Clip, Window
 
@@ -46,7 +46,7 @@ def test_silence_is_left_out_of_the_one_part_if_asked():
 def test_windows_that_are_decoded_together_are_parts():
     parts = cut_parts(N_FRAMES, TALK, TranscribeOptions(**BATCHED))
     assert [len(part) for part in parts] == [1, 1, 1]
-    assert all(clip.end_frame - clip.start_frame <= 3_000 for (clip,) in parts)
+    assert all(clip.end_frame - clip.start_frame <= LONGEST_COMPLETE_FRAMES for (clip,) in parts)
     covered = [(clip.start_frame / 100, clip.end_frame / 100) for (clip,) in parts]
     for stretch in TALK.stretches:
         assert any(start <= stretch.start_s and stretch.end_s <= end for start, end in covered)
@@ -112,6 +112,25 @@ def test_segments_are_trimmed_to_speech(stretches, piece, expected):
     assert (trimmed.start_s, trimmed.end_s) == expected
     left = Guard(speech(*stretches), TranscribeOptions(snap_to_speech=False)).trimmed(Piece(*piece, (1,)))
     assert (left.start_s, left.end_s) == piece
+
+
+# Where a window is written to its end
+
+
+@pytest.mark.parametrize(
+    ("stretches", "expected_s"),
+    [
+        ([(2.0, 9.0), (12.0, 18.0)], 17.7),
+        ([(2.0, 9.0), (12.0, 25.0)], 19.7),  # cut at the end of the window
+        ([(2.0, 9.0), (22.0, 25.0)], 10.0),
+        ([(2.0, 9.0), (9.9, 10.1)], 10.0),
+        ([(30.0, 35.0)], 10.0),
+        ([], 10.0),
+    ],
+)
+def test_where_speech_may_begin_for_the_last_time(stretches, expected_s):
+    guard = Guard(speech(*stretches), TranscribeOptions())
+    assert guard.last_spoken_s(Window(1_000, 1_000)) == pytest.approx(expected_s)
 
 
 # Speech that no segment covers

@@ -26,7 +26,7 @@ from tympan.search.hypothesis import Hypothesis, best
 from tympan.search.loops import cut_loop, end_loops
 from tympan.search.options import DecodeOptions
 from tympan.search.prompt import Prompt
-from tympan.search.rules import LogitRule, make_rules
+from tympan.search.rules import LogitRule, forbid_early_end, make_rules
 from tympan.search.sample import Sampler
 from tympan.search.steps import TextRows
 from tympan.search.vocabulary import Vocabulary
@@ -34,11 +34,15 @@ from tympan.search.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class WindowTask:
-    """What one window is decoded with: its prompt, and the temperature and seed of its sampling."""
+    """What one window is decoded with: its prompt, and the temperature and seed of its sampling.
+
+    A segment that begins before the audio position `complete_to` is written: the text does not end there.
+    """
 
     prompt: Prompt
     temperature: float = 0.0
     seed: int = 0
+    complete_to: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,6 +234,11 @@ class _Group:
         logits = self._model.project(hidden[:, -1])  # [N, V]
         for rule in self._rules:
             rule(logits, self._written)
+        if any(window.task.complete_to for window in self._open):
+            limits = [window.task.complete_to for window in self._open for _ in range(self._n_rows)]
+            forbid_early_end(
+                logits, self._written, torch.tensor(limits, device=logits.device), self._vocabulary
+            )
         tokens, sources = chooser.choose(logits, self._written)
         if sources is not None:
             text.select(sources, text.length - max(window.n_written for window in self._open))

@@ -175,6 +175,19 @@ def timestamp_rules(
     return rule
 
 
+def forbid_early_end(logits: Tensor, written: Tensor, limits: Tensor, vocabulary: Vocabulary) -> None:
+    """Do not end right behind a timestamp that opens a segment, and lies before a row's limit.
+
+    `limits` int64 [N] are audio positions. A row without any text may end as it likes.
+    """
+    if written.shape[1] < 3:
+        return
+    begin = vocabulary.timestamp_begin
+    is_opened = (written[:, -3] < begin) & (written[:, -2] >= begin) & (written[:, -1] >= begin)
+    is_early = is_opened & (written[:, -1] - begin < limits)
+    _strike_out(logits[:, vocabulary.end_of_text, None], is_early)
+
+
 def _latest_timestamp(written: Tensor, begin: int) -> Tensor:
     """The audio position int64 [N] of the last timestamp in each row of `written` [N, T], or -1."""
     places = torch.arange(1, written.shape[1] + 1, device=written.device)

@@ -18,12 +18,17 @@ from tympan.units import WINDOW_FRAMES
 
 @dataclass(frozen=True)
 class Ask:
-    """A window to be decoded: the text tokens said before it, at a temperature, in a language."""
+    """A window to be decoded: the text tokens said before it, at a temperature, in a language.
+
+    A segment that begins before the second `complete_to_s` of the recording is to be written, not left to a
+    next window.
+    """
 
     window: Window
     previous: tuple[int, ...]
     temperature: float
     language: str
+    complete_to_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,11 @@ class Guard:
             end_s=end_s if piece.end_s - end_s > _SHORTEST_SILENCE_S else piece.end_s,
         )
 
+    def last_spoken_s(self, window: Window) -> float:
+        """Where speech may begin in `window` for the last time, in seconds; later is too late for any."""
+        ends_s = [min(s.end_s, window.end_s) for s in self.stretches if s.start_s < window.end_s]
+        return max(window.start_s, ends_s[-1] - _SHORTEST_SILENCE_S) if ends_s else window.start_s
+
     def missed(self, done: Window, pieces: Sequence[Piece]) -> list[Window]:
         """Speech in the window `done` that is in none of its `pieces`, as windows of their own."""
         if self._speech is None or not self._options.recover_missed:

@@ -18,10 +18,11 @@ from tympan.transcription.fallback import Ask, Attempt, RetryBudget, decode_with
 from tympan.transcription.guards import Guard
 from tympan.transcription.invented import skip_invented
 from tympan.transcription.options import TranscribeOptions
+from tympan.transcription.parts import LONGEST_COMPLETE_FRAMES
 from tympan.transcription.segments import Piece, WindowPieces, split_at_timestamps
 from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard, first_run, spans_of
 from tympan.transcription.windows import Clip, Window, window_at
-from tympan.units import seconds_to_frames
+from tympan.units import frames_to_seconds, seconds_to_frames
 
 TimeWords = Callable[[Window, Sequence[Piece], float, str], Sequence[Piece]]
 """(window, its pieces, second at which the last word before it ended, language) -> pieces with words."""
@@ -93,12 +94,18 @@ class RecordingLoop:
                 window, language = yield from self._one_language(window_at(frame, clip))
                 if language != before:
                     previous.forget()  # told of text in one language, the model goes on in it
-                attempt = yield from self._decode(window, previous.prompt(), language)
+                complete_to_s = self._complete_to_s(window, clip)
+                ask = Ask(
+                    window, tuple(previous.prompt()), self._options.temperature[0], language, complete_to_s
+                )
+                attempt = yield from decode_with_fallback(ask, self._options, self._budget)
                 found = self._find(window, attempt, clip)
                 segments = [_segment(piece, attempt, self._spell) for piece in found.pieces]
                 if not is_silence(attempt, self._options):
                     previous.extend([t for s in segments for t in s.tokens], attempt.temperature)
                 frame = min(frame + found.advance_frames, clip.end_frame)
+                if 0.0 < complete_to_s <= frames_to_seconds(frame):
+                    frame = clip.end_frame
                 done = Window(window.start_frame, frame - window.start_frame)
                 again, recovered = yield from self._recover(done, found.pieces, language)
                 yield WindowResult(_merged(segments, again), found.dropped, recovered, frame)
@@ -112,11 +119,17 @@ class RecordingLoop:
         window, self._language = first_run(asked, heard, self._language)
         return window, self._language
 
-    def _decode(
-        self, window: Window, previous: Sequence[int], language: str
-    ) -> Generator[Ask, Attempt, Attempt]:
-        ask = Ask(window, tuple(previous), self._options.temperature[0], language)
-        return decode_with_fallback(ask, self._options, self._budget)
+    def _complete_to_s(self, window: Window, clip: Clip) -> float:
+        """Up to where `window` has to be written to the end, in seconds: the end of its clip's speech.
+
+        A recording that is cut for the sake of decoding its clips side by side is cut where nobody speaks. A
+        segment that is left unfinished there would only cost another window, which hears but that little.
+        """
+        is_last = window.start_frame + window.n_frames == clip.end_frame
+        is_last &= window.n_frames <= LONGEST_COMPLETE_FRAMES
+        if self._options.batch_size == 1 or not is_last or not self._guard.stretches:
+            return 0.0
+        return self._guard.last_spoken_s(window)
 
     def _find(self, window: Window, attempt: Attempt, clip: Clip) -> Found:
         """What the gates and guards leave of `attempt`."""

@@ -15,6 +15,9 @@ from tympan.units import WINDOW_FRAMES
 _FEWEST_CLIPS = 4
 """A clip without any text before it is spelled less well: at most one in four has none."""
 
+LONGEST_COMPLETE_FRAMES = WINDOW_FRAMES - 100
+"""A window whose last second is empty is written to its end: the model sees that its sound ends there."""
+
 _MOST_CLIPS = 8
 """Longer parts would hardly see more, and what is found in the last of them comes late."""
 
@@ -40,7 +43,9 @@ def cut_parts(n_frames: int, speech: Speech | None, options: TranscribeOptions) 
             asked = _overlaps(asked, spoken)
         return [asked] if asked else []
     parts: list[Clip] = []
-    spoken = cut_at_silence(speech.stretches, speech.probabilities, n_frames=n_frames)
+    spoken = cut_at_silence(
+        speech.stretches, speech.probabilities, n_frames=n_frames, longest_frames=LONGEST_COMPLETE_FRAMES
+    )
     if not options.vad_filter:
         spoken = _touching(spoken, n_frames)
     for clip in asked:

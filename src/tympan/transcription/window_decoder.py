@@ -175,7 +175,8 @@ class WindowDecoder:
             without_timestamps=options.without_timestamps,
             n_text_positions=self._model.architecture.max_target_positions,
         )
-        return WindowTask(prompt, ask.temperature, _attempt_seed(options.seed, ask))
+        complete_to = seconds_to_positions(max(0.0, ask.complete_to_s - ask.window.start_s))
+        return WindowTask(prompt, ask.temperature, _attempt_seed(options.seed, ask), complete_to)
 
 
 class WindowPool:
