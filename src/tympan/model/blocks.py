@@ -66,7 +66,8 @@ class EncoderLayer(FeedForwardMixin, nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         width = architecture.d_model
-        self.activation = ACTIVATIONS[architecture.activation_function]
+        self.activation_name = architecture.activation_function
+        self.activation = ACTIVATIONS[self.activation_name]
         self.dropout = architecture.dropout
         self.activation_dropout = architecture.activation_dropout
         self.self_attn = Attention(

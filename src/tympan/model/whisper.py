@@ -11,6 +11,8 @@ from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
+from tympan.model.cpu import this_cpu
+from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
 from tympan.model.text_decoder import TextDecoder
@@ -95,6 +97,8 @@ class Whisper(nn.Module):
         decoder = self.model.decoder
         if precision.is_int8:
             quantize_decoder(self)
+            if precision.encoder == torch.bfloat16 and this_cpu().has_bfloat16:
+                pack_audio_layers(self)
         decoder.audio_cache_dtype = (
             precision.audio_cache if precision.audio_cache != precision.decoder else None
         )

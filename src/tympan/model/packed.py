@@ -1,0 +1,102 @@
+"""Linear layers whose weights lie in the order in which oneDNN reads them.
+
+A bfloat16 product puts its weights into that order at every call, with one thread: a fifth of its time with
+two threads. Packed, they also let the activation function be computed from sums that are not rounded yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tympan.memory import give_back_freed_memory
+
+_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
+"""Of oneDNN's GELU, by the name that `config.json` uses."""
+
+
+class PackedLinear(nn.Module):
+    """A bfloat16 linear layer on a CPU, with the activation function that follows it, if that is a GELU.
+
+    In a state dict it is the layer that it was made of. Not for training.
+    """
+
+    def __init__(self, linear: nn.Linear, activation: str | None = None) -> None:
+        """`activation` is "gelu" or "gelu_new"."""
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        self.activation = activation
+        self._pack(linear.weight.detach())
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Bfloat16 [..., in] -> bfloat16 [..., out]."""
+        attribute, algorithm = ("gelu", _ALGORITHMS[self.activation]) if self.activation else ("none", "")
+        projected: Tensor = torch.ops.mkldnn._linear_pointwise(
+            states, self._packed, self.bias, attribute, [], algorithm
+        )
+        return projected
+
+    def extra_repr(self) -> str:
+        """What `print(model)` says of it."""
+        followed = f", {self.activation}" if self.activation else ""
+        return f"{self.in_features} -> {self.out_features}{followed}"
+
+    def _pack(self, weight: Tensor) -> None:
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self._packed.to_dense()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *arguments: Any) -> None:  # noqa: ANN401
+        error_messages: list[str] = arguments[-1]
+        error_messages.append(f"{prefix}weight: packed weights are made when a model is loaded, and stay")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": self._packed.to_dense()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._pack(state["_packed"])
+
+
+def can_pack() -> bool:
+    """Whether this PyTorch has what it takes: operations that its own compiler uses, but does not promise."""
+    try:
+        weight = torch.zeros(2, 2, dtype=torch.bfloat16)
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        torch.ops.mkldnn._linear_pointwise(weight, packed, None, "gelu", [], "none")
+        return torch.equal(packed.to_dense(), weight)
+    except (AttributeError, RuntimeError, NotImplementedError):
+        return False
+
+
+def pack_audio_layers(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')
+    """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU with a bfloat16 encoder.
+
+    Those are the encoder's layers, and in the decoder the keys and values of the audio. Where PyTorch cannot
+    pack, they stay as they are.
+    """
+    if not can_pack():
+        return
+    for layer in model.model.encoder.layers:
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            setattr(layer.self_attn, name, PackedLinear(getattr(layer.self_attn, name)))
+        if layer.activation_name in _ALGORITHMS:
+            layer.fc1 = PackedLinear(layer.fc1, layer.activation_name)
+            layer.activation = _as_it_is
+        else:
+            layer.fc1 = PackedLinear(layer.fc1)
+        layer.fc2 = PackedLinear(layer.fc2)
+        give_back_freed_memory()
+    for layer in model.model.decoder.layers:
+        for name in ("k_proj", "v_proj"):
+            setattr(layer.encoder_attn, name, PackedLinear(getattr(layer.encoder_attn, name)))
+    give_back_freed_memory()
+
+
+def _as_it_is(states: Tensor) -> Tensor:
+    return states
