@@ -77,6 +77,23 @@ def test_products_are_for_bfloat16_without_gradients(products):
         assert not attends_by_products(keys)
 
 
+@pytest.mark.parametrize("n_hypotheses", [1, 2])
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_steps_hear_what_one_pass_hears(products, is_chosen, n_hypotheses):
+    """A single query is asked twice where the processor has no bfloat16."""
+    products(is_chosen)
+    features = torch.randn(3, 16, 60, generator=torch.Generator().manual_seed(1))
+    shape = (3 * n_hypotheses, 9)
+    tokens = torch.randint(0, 211, shape, generator=torch.Generator().manual_seed(2))
+    model = small_whisper.random_whisper(ARCHITECTURE, NARROW, seed=3, scale=0.3)
+    with torch.inference_mode():
+        audio = model.listen(model.encode(features))
+        step_by_step, at_once = (model.allocate_cache(len(tokens), 9) for _ in range(2))
+        steps = [model.hidden(part, step_by_step, audio) for part in tokens.split(1, dim=1)]
+        whole = model.hidden(tokens, at_once, audio)
+    assert (torch.cat(steps, dim=1) - whole).norm() < 0.01 * whole.norm()
+
+
 def test_a_model_says_nearly_the_same_by_products(products):
     features = torch.randn(2, 16, 60, generator=torch.Generator().manual_seed(1))
     tokens = torch.randint(0, 211, (4, 12), generator=torch.Generator().manual_seed(2))

@@ -1,7 +1,8 @@
 """Linear layers whose weights lie in the order in which oneDNN reads them.
 
 A bfloat16 product puts its weights into that order at every call, with one thread: a fifth of its time with
-two threads. Packed, they also let the activation function be computed from sums that are not rounded yet.
+two threads. Packed, they also let the activation function be computed from sums that are not rounded yet. For
+float32, PyTorch takes MKL's products otherwise, which on processors other than Intel's are slower.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
 
 
 class PackedLinear(nn.Module):
-    """A bfloat16 linear layer on a CPU, with the activation function that follows it, if that is a GELU.
+    """A linear layer on a CPU, bfloat16 or float32, and the activation function behind it, if that is a GELU.
 
     In a state dict it is the layer that it was made of. Not for training.
     """
@@ -32,7 +33,7 @@ class PackedLinear(nn.Module):
         self._pack(linear.weight.detach())
 
     def forward(self, states: Tensor) -> Tensor:
-        """Bfloat16 [..., in] -> bfloat16 [..., out]."""
+        """[..., in] -> [..., out], in the type of the weights."""
         attribute, algorithm = ("gelu", _ALGORITHMS[self.activation]) if self.activation else ("none", "")
         projected: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, self._packed, self.bias, attribute, [], algorithm
@@ -63,10 +64,10 @@ class PackedLinear(nn.Module):
         self._pack(state["_packed"])
 
 
-def can_pack() -> bool:
+def can_pack(dtype: torch.dtype) -> bool:
     """Whether this PyTorch has what it takes: operations that its own compiler uses, but does not promise."""
     try:
-        weight = torch.zeros(2, 2, dtype=torch.bfloat16)
+        weight = torch.zeros(2, 2, dtype=dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         torch.ops.mkldnn._linear_pointwise(weight, packed, None, "gelu", [], "none")
         return torch.equal(packed.to_dense(), weight)
@@ -75,12 +76,12 @@ def can_pack() -> bool:
 
 
 def pack_audio_layers(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')
-    """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU with a bfloat16 encoder.
+    """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
     Those are the encoder's layers, and in the decoder the keys and values of the audio. Where PyTorch cannot
     pack, they stay as they are.
     """
-    if not can_pack():
+    if not can_pack(model.dtype):
         return
     for layer in model.model.encoder.layers:
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):

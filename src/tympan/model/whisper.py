@@ -97,7 +97,7 @@ class Whisper(nn.Module):
         decoder = self.model.decoder
         if precision.is_int8:
             quantize_decoder(self)
-            if precision.encoder == torch.bfloat16 and this_cpu().has_bfloat16:
+            if precision.encoder == torch.float32 or this_cpu().has_bfloat16:
                 pack_audio_layers(self)
         decoder.audio_cache_dtype = (
             precision.audio_cache if precision.audio_cache != precision.decoder else None

@@ -30,9 +30,8 @@ class BeamSearch:
         """The best `n_rows` continuations of each window that do not end; those that end are set aside."""
         n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
-        likeliest, tokens = top_tokens(logits, n_candidates)  # [N', n_rows + 1]
+        logprobs, tokens = top_tokens(logits.log_softmax(dim=1), n_candidates)  # [N', n_rows + 1]
         sums = torch.tensor([score for beam in self._beams for score in beam.sum_logprobs])
-        logprobs = likeliest - logits.logsumexp(dim=1, keepdim=True)
         scores = (sums.to(logits.device)[:, None] + logprobs).tolist()
         next_tokens, rows = [], []
         for number, (beam, candidates) in enumerate(
