@@ -1,7 +1,7 @@
 """Measurements into Markdown: tables, medians with their range, and the sections of RESULTS.md.
 
-A section is named for the question that its program answers. `--record` replaces the program's own section,
-and leaves the others as they are.
+A section is named for the question that its program answers, and the processor it was answered on. `--record`
+replaces the program's own section for this processor, and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def chosen(settled: Mapping[str, Mapping[str, object]]) -> Iterator[str]:
 def publish(title: str, body: str, packages: Iterable[str], *, record: bool) -> None:
     """Print a section, and write it to RESULTS.md where asked to."""
     whole = f"{provenance(packages)}\n\n{body.strip()}\n"
+    title = f"{title}, on {processor()}"
     print(f"## {title}\n\n{whole}")
     if record:
         page = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else _HEADING
@@ -116,14 +117,23 @@ def commit() -> str:
     return name.stdout.strip() + (", with changes" if changed.stdout.strip() else "")
 
 
+def processor() -> str:
+    """The name that the processor gives itself."""
+    return _cpu_facts().get("model name", platform.machine())
+
+
 def machine() -> str:
     """The processor, its cores that this process may use, and those of its instructions that matter."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    known = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in known.items()}
-    flags = set(facts.get("flags", "").split())
+    flags = set(_cpu_facts().get("flags", "").split())
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return (
-        f"{facts.get('model name', platform.machine())}, {len(os.sched_getaffinity(0))} cores, "
+        f"{processor()}, {len(os.sched_getaffinity(0))} cores, "
         f"{memory_gib:.0f} GiB; {', '.join(name for name in _FLAGS if name in flags)}"
     )
+
+
+def _cpu_facts() -> dict[str, str]:
+    """What the system says of the last processor, by name."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    known = dict(line.split(":", 1) for line in lines if ":" in line)
+    return {name.strip(): value.strip() for name, value in known.items()}
