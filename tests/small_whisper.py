@@ -26,6 +26,21 @@ VOCABULARY = Vocabulary(
     non_speech=(3, 5),
 )
 
+ROUND_ARCHITECTURE = Architecture(
+    vocab_size=211,
+    num_mel_bins=16,
+    d_model=64,
+    encoder_layers=2,
+    decoder_layers=3,
+    encoder_attention_heads=4,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=96,
+    decoder_ffn_dim=160,
+    max_source_positions=30,
+    max_target_positions=40,
+)
+"""Widths as kernels like them, and larger than the rest, so that rounding shows."""
+
 
 def random_whisper(
     architecture: Architecture,

@@ -9,25 +9,12 @@ import torch
 from torch.nn import functional as F
 
 import small_whisper
-from tympan.config import Architecture
+from small_whisper import ROUND_ARCHITECTURE
 from tympan.model import attention, lean_step
 from tympan.model.attention import attend_by_products, attends_by_products
 from tympan.model.cpu import this_cpu
 from tympan.model.precision import Precision
 
-ARCHITECTURE = Architecture(
-    vocab_size=211,
-    num_mel_bins=16,
-    d_model=64,
-    encoder_layers=2,
-    decoder_layers=3,
-    encoder_attention_heads=4,
-    decoder_attention_heads=4,
-    encoder_ffn_dim=96,
-    decoder_ffn_dim=160,
-    max_source_positions=30,
-    max_target_positions=40,
-)
 NARROW = Precision(torch.bfloat16, torch.float32, torch.bfloat16, False, "a test")
 
 
@@ -85,7 +72,7 @@ def test_steps_hear_what_one_pass_hears(products, is_chosen, n_hypotheses):
     features = torch.randn(3, 16, 60, generator=torch.Generator().manual_seed(1))
     shape = (3 * n_hypotheses, 9)
     tokens = torch.randint(0, 211, shape, generator=torch.Generator().manual_seed(2))
-    model = small_whisper.random_whisper(ARCHITECTURE, NARROW, seed=3, scale=0.3)
+    model = small_whisper.random_whisper(ROUND_ARCHITECTURE, NARROW, seed=3, scale=0.3)
     with torch.inference_mode():
         audio = model.listen(model.encode(features))
         step_by_step, at_once = (model.allocate_cache(len(tokens), 9) for _ in range(2))
@@ -100,7 +87,7 @@ def test_a_model_says_nearly_the_same_by_products(products):
 
     def logits() -> torch.Tensor:
         """[4, 12, V] of the first six tokens in one pass and the rest in steps, two rows for each window."""
-        model = small_whisper.random_whisper(ARCHITECTURE, NARROW, seed=3, scale=0.3)
+        model = small_whisper.random_whisper(ROUND_ARCHITECTURE, NARROW, seed=3, scale=0.3)
         with torch.inference_mode():
             audio = model.listen(model.encode(features))
             cache = model.allocate_cache(len(tokens), tokens.shape[1])

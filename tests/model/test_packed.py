@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import small_whisper
+from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
-from tympan.model import packed, whisper
+from tympan.model import packed
 from tympan.model.cpu import Cpu, this_cpu
 from tympan.model.packed import PackedLinear, can_pack
 from tympan.model.precision import Precision
@@ -22,25 +23,12 @@ pytestmark = [
     pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor"),
 ]
 
-ARCHITECTURE = Architecture(
-    vocab_size=211,
-    num_mel_bins=16,
-    d_model=64,
-    encoder_layers=2,
-    decoder_layers=2,
-    encoder_attention_heads=4,
-    decoder_attention_heads=4,
-    encoder_ffn_dim=96,
-    decoder_ffn_dim=160,
-    max_source_positions=30,
-    max_target_positions=40,
-)
 CHOSEN = Precision(torch.bfloat16, torch.float32, torch.bfloat16, True, "a test")
 SERVER = Cpu("AVX512", has_bfloat16=True, has_amx=False, has_vnni=this_cpu().has_vnni, int8_engine="fbgemm")
 
 
 def some_whisper(activation: str = "gelu"):
-    architecture = Architecture.from_dict({**vars(ARCHITECTURE), "activation_function": activation})
+    architecture = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "activation_function": activation})
     return small_whisper.random_whisper(architecture, CHOSEN, seed=3, scale=0.3)
 
 
@@ -53,7 +41,7 @@ def both(monkeypatch):
     """A model whose audio layers are packed, and the same one as it is without."""
 
     def make(activation: str = "gelu"):
-        monkeypatch.setattr(whisper, "this_cpu", lambda: SERVER)
+        monkeypatch.setattr(packed, "this_cpu", lambda: SERVER)
         model = some_whisper(activation)
         monkeypatch.setattr(packed, "can_pack", lambda dtype: False)
         return model, some_whisper(activation)
@@ -84,7 +72,7 @@ def test_audio_layers_are_packed_and_text_is_not(both):
     names = {name.removeprefix("model.") for name in packed_layers(model)}
     assert "encoder.layers.1.fc2" in names
     assert "decoder.layers.0.encoder_attn.v_proj" in names
-    assert len(names) == 2 * 6 + 2 * 2
+    assert len(names) == 2 * 6 + 3 * 2
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu"])

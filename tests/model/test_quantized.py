@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import small_whisper
+from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
@@ -24,23 +25,12 @@ from tympan.text.normalize import EnglishTextNormalizer
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor")
 
-ARCHITECTURE = Architecture(
-    vocab_size=211,
-    num_mel_bins=16,
-    d_model=64,
-    encoder_layers=1,
-    decoder_layers=3,
-    encoder_attention_heads=4,
-    decoder_attention_heads=4,
-    encoder_ffn_dim=96,
-    decoder_ffn_dim=160,
-    max_source_positions=30,
-    max_target_positions=40,
-)
 INT8 = Precision(torch.float32, torch.float32, torch.bfloat16, True, "a test")
 
 
-def random_whisper(precision: Precision | torch.dtype, architecture: Architecture = ARCHITECTURE) -> Whisper:
+def random_whisper(
+    precision: Precision | torch.dtype, architecture: Architecture = ROUND_ARCHITECTURE
+) -> Whisper:
     return small_whisper.random_whisper(architecture, precision, seed=3, scale=0.3)
 
 
@@ -116,7 +106,7 @@ def test_the_model_says_nearly_the_same(plain, quantized, features):
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "silu"])
 def test_lean_steps_are_those_of_the_modules(activation, features):
-    architecture = Architecture.from_dict({**vars(ARCHITECTURE), "activation_function": activation})
+    architecture = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "activation_function": activation})
     tokens = torch.randint(0, 211, (6, 12), generator=torch.Generator().manual_seed(2))
     model = random_whisper(torch.float32, architecture)
     lean = read(model, features, tokens, one_by_one=True)
@@ -153,12 +143,12 @@ def test_weights_are_saved_under_the_names_they_had(plain, quantized):
     for name, tensor in exact.items():
         assert saved[name].shape == tensor.shape, name
         assert (saved[name].float() - tensor).norm() <= 0.02 * tensor.norm(), name
-    again = Whisper.from_state(ARCHITECTURE, saved, torch.float32)
+    again = Whisper.from_state(ROUND_ARCHITECTURE, saved, torch.float32)
     assert again.state_dict().keys() == exact.keys()
 
 
 def test_an_untied_projection_is_saved_as_it_is(features):
-    untied = Architecture.from_dict({**vars(ARCHITECTURE), "tie_word_embeddings": False})
+    untied = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "tie_word_embeddings": False})
     exact, saved = (
         random_whisper(precision, untied).state_dict()["proj_out.weight"]
         for precision in (torch.float32, INT8)
@@ -223,7 +213,7 @@ def test_a_step_stays_lean(quantized, features):
             step(torch.zeros(1, dtype=torch.int64), *cache.buffers, *audio.buffers, cache.length, None, None)
     n_per_layer = (
         len(counter.counted) - 4
-    ) / ARCHITECTURE.decoder_layers  # embedding, its sum and type, norm
+    ) / ROUND_ARCHITECTURE.decoder_layers  # embedding, its sum and type, norm
     assert n_per_layer <= 25, counter.counted
     width, inner, n_layers = 64, 160, 3
     n_weights = n_layers * (6 * width * width + 2 * width * inner)

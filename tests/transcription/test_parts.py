@@ -10,9 +10,9 @@ import pytest
 from tympan.audio.speech import Stretch
 from tympan.transcription.guards import Guard, Speech
 from tympan.transcription.options import TranscribeOptions
-from tympan.transcription.parts import LONGEST_COMPLETE_FRAMES, cut_parts
+from tympan.transcription.parts import cut_parts
 from tympan.transcription.segments import Piece
-from tympan.transcription.windows import Clip, Window
+from tympan.transcription.windows import LONGEST_COMPLETE_FRAMES, Clip, Window
 
 N_FRAMES = 20_000
 BATCHED = dict(batch_size=4, vad_filter=True, condition_on_previous_text=False)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tympan.memory import give_back_freed_memory
+from tympan.model.cpu import this_cpu
 
 _ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
 """Of oneDNN's GELU, by the name that `config.json` uses."""
@@ -65,21 +66,26 @@ class PackedLinear(nn.Module):
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this PyTorch has what it takes: operations that its own compiler uses, but does not promise."""
+    """Whether weights of `dtype` can be packed here, and it pays.
+
+    The operations are those that PyTorch's own compiler uses, but does not promise.
+    """
+    if dtype != torch.float32 and not (dtype == torch.bfloat16 and this_cpu().has_bfloat16):
+        return False
     try:
         weight = torch.zeros(2, 2, dtype=dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(weight)
         torch.ops.mkldnn._linear_pointwise(weight, packed, None, "gelu", [], "none")
         return torch.equal(packed.to_dense(), weight)
-    except (AttributeError, RuntimeError, NotImplementedError):
+    except (AttributeError, RuntimeError):
         return False
 
 
-def pack_audio_layers(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this package or of the adapters')
+def pack_audio_layers(model: Any) -> None:  # noqa: ANN401  (a Whisper, which imports this)
     """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
-    Those are the encoder's layers, and in the decoder the keys and values of the audio. Where PyTorch cannot
-    pack, they stay as they are.
+    Those are the encoder's layers, and in the decoder the keys and values of the audio. What cannot be packed
+    stays as it is.
     """
     if not can_pack(model.dtype):
         return

@@ -11,7 +11,6 @@ from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
-from tympan.model.cpu import this_cpu
 from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
@@ -97,8 +96,7 @@ class Whisper(nn.Module):
         decoder = self.model.decoder
         if precision.is_int8:
             quantize_decoder(self)
-            if precision.encoder == torch.float32 or this_cpu().has_bfloat16:
-                pack_audio_layers(self)
+            pack_audio_layers(self)
         decoder.audio_cache_dtype = (
             precision.audio_cache if precision.audio_cache != precision.decoder else None
         )

@@ -203,6 +203,7 @@ class _Group:
         self._audio = AudioRows()
         self._chooser: WindowChooser | None = None
         self._written = torch.empty((0, 0), dtype=torch.int64, device=model.device)
+        self._limits: Tensor | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -234,11 +235,8 @@ class _Group:
         logits = self._model.project(hidden[:, -1])  # [N, V]
         for rule in self._rules:
             rule(logits, self._written)
-        if any(window.task.complete_to for window in self._open):
-            limits = [window.task.complete_to for window in self._open for _ in range(self._n_rows)]
-            forbid_early_end(
-                logits, self._written, torch.tensor(limits, device=logits.device), self._vocabulary
-            )
+        if self._limits is not None:
+            forbid_early_end(logits, self._written, self._limits, self._vocabulary)
         tokens, sources = chooser.choose(logits, self._written)
         if sources is not None:
             text.select(sources, text.length - max(window.n_written for window in self._open))
@@ -274,6 +272,7 @@ class _Group:
         else:
             self._chooser = chooser
         self._open += windows
+        self._note_limits()
 
     def _read_prompts(
         self, prompts: Sequence[Prompt], audio: CrossAttentionCache
@@ -333,6 +332,12 @@ class _Group:
         self._written = self._written[
             torch.tensor(rows, dtype=torch.int64, device=self._written.device), n_written - n_longest :
         ]
+        self._note_limits()
+
+    def _note_limits(self) -> None:
+        """Note the position int64 [N] to which each row is to be complete; None where no window has one."""
+        limits = [window.task.complete_to for window in self._open for _ in range(self._n_rows)]
+        self._limits = torch.tensor(limits, device=self._written.device) if any(limits) else None
 
     def _best(self, hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, bool]:
         """The best hypothesis, one that is no loop if there is any; and whether it is a loop."""

@@ -18,10 +18,9 @@ from tympan.transcription.fallback import Ask, Attempt, RetryBudget, decode_with
 from tympan.transcription.guards import Guard
 from tympan.transcription.invented import skip_invented
 from tympan.transcription.options import TranscribeOptions
-from tympan.transcription.parts import LONGEST_COMPLETE_FRAMES
 from tympan.transcription.segments import Piece, WindowPieces, split_at_timestamps
 from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard, first_run, spans_of
-from tympan.transcription.windows import Clip, Window, window_at
+from tympan.transcription.windows import LONGEST_COMPLETE_FRAMES, Clip, Window, window_at
 from tympan.units import frames_to_seconds, seconds_to_frames
 
 TimeWords = Callable[[Window, Sequence[Piece], float, str], Sequence[Piece]]

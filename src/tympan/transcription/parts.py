@@ -9,14 +9,11 @@ from itertools import pairwise
 from tympan.transcription.cuts import cut_at_silence
 from tympan.transcription.guards import Speech
 from tympan.transcription.options import TranscribeOptions
-from tympan.transcription.windows import Clip, clips_from_timestamps
+from tympan.transcription.windows import LONGEST_COMPLETE_FRAMES, Clip, clips_from_timestamps
 from tympan.units import WINDOW_FRAMES
 
 _FEWEST_CLIPS = 4
 """A clip without any text before it is spelled less well: at most one in four has none."""
-
-LONGEST_COMPLETE_FRAMES = WINDOW_FRAMES - 100
-"""A window whose last second is empty is written to its end: the model sees that its sound ends there."""
 
 _MOST_CLIPS = 8
 """Longer parts would hardly see more, and what is found in the last of them comes late."""

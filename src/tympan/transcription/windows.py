@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from tympan.units import WINDOW_FRAMES, frames_to_seconds, seconds_to_frames
 
+LONGEST_COMPLETE_FRAMES = WINDOW_FRAMES - 100
+"""A window whose last second is empty is written to its end: the model sees that its sound ends there."""
+
 
 @dataclass(frozen=True)
 class Clip:
