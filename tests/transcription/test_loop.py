@@ -218,6 +218,17 @@ def test_the_last_window_of_a_clip_is_written_to_its_end():
     assert done == [2_000, 3_700]  # what is left after 36.6 s is too short to be heard again
 
 
+@pytest.mark.parametrize(("probability", "n_windows"), [(0.1, 1), (0.3, 2)])
+def test_what_may_be_speech_behind_the_last_stretch_is_heard(probability, n_windows):
+    """The voice detector may miss somebody who whispers: only where it is sure is the rest left out."""
+    script = Script([T0, 1, T0 + 500, T0 + 500], [T0, 2, T0 + 250])
+    probabilities = np.full(500, probability, np.float32)
+    talk = Speech(probabilities, (Stretch(0.0, 9.9),))
+    _, done = script.run([Clip(0, 1_500)], speech=talk, batch_size=8, recover_missed=False)
+    assert len(script.windows) == n_windows
+    assert done[-1] == 1_500
+
+
 def test_what_is_unfinished_after_all_is_heard_again():
     script = Script([T0, 1, T0 + 500, T0 + 500], [T0, 2, T0 + 250])
     _, done = script.run([Clip(0, 1_500)], speech=speech_at((0.0, 14.5), n_s=15), batch_size=8)

@@ -83,6 +83,14 @@ class Guard:
         ends_s = [min(s.end_s, window.end_s) for s in self.stretches if s.start_s < window.end_s]
         return max(window.start_s, ends_s[-1] - _SHORTEST_SILENCE_S) if ends_s else window.start_s
 
+    def is_over(self, start_s: float, end_s: float) -> bool:
+        """Whether what is left of a clip is too short to be heard by itself, or nobody speaks in it."""
+        if end_s - start_s < _SHORTEST_MISSED_S:
+            return True
+        return self._speech is not None and (
+            peak_speech(self._speech.probabilities, start_s, end_s) < _SILENT_PEAK
+        )
+
     def missed(self, done: Window, pieces: Sequence[Piece]) -> list[Window]:
         """Speech in the window `done` that is in none of its `pieces`, as windows of their own."""
         if self._speech is None or not self._options.recover_missed:

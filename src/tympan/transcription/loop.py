@@ -103,7 +103,8 @@ class RecordingLoop:
                 if not is_silence(attempt, self._options):
                     previous.extend([t for s in segments for t in s.tokens], attempt.temperature)
                 frame = min(frame + found.advance_frames, clip.end_frame)
-                if 0.0 < complete_to_s <= frames_to_seconds(frame):
+                reached_s = frames_to_seconds(frame)
+                if 0.0 < complete_to_s <= reached_s and self._guard.is_over(reached_s, window.end_s):
                     frame = clip.end_frame
                 done = Window(window.start_frame, frame - window.start_frame)
                 again, recovered = yield from self._recover(done, found.pieces, language)
