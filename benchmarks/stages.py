@@ -91,7 +91,9 @@ def stages(transcriber: Transcriber, audio: Path) -> list[list[str]]:
         ),
         ("features alone", duration): median_s(lambda: transcriber._recording([waveform]), 3),
         ("encoder", "a window"): median_s(lambda: model.encode(features), 20),
-        ("keys and values of the audio", "a window"): median_s(lambda: model.listen(states), 20),
+        ("keys and values of the audio", "a window"): median_s(
+            lambda: model.for_steps(model.listen(states)), 20
+        ),
         ("prompt of 4 tokens", "a window"): median_s(
             lambda: model.project(model.hidden(prompt, model.allocate_cache(1), heard)[:, -1]), 20
         ),

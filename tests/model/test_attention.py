@@ -67,7 +67,6 @@ def test_products_are_for_bfloat16_without_gradients(products):
 @pytest.mark.parametrize("n_hypotheses", [1, 2])
 @pytest.mark.parametrize("is_chosen", [True, False])
 def test_steps_hear_what_one_pass_hears(products, is_chosen, n_hypotheses):
-    """A single query is asked twice where the processor has no bfloat16."""
     products(is_chosen)
     features = torch.randn(3, 16, 60, generator=torch.Generator().manual_seed(1))
     shape = (3 * n_hypotheses, 9)

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor"),
 ]
 
-CHOSEN = Precision(torch.bfloat16, torch.float32, torch.bfloat16, True, "a test")
+CHOSEN = Precision(torch.bfloat16, torch.float32, torch.int8, True, "a test")
 SERVER = Cpu("AVX512", has_bfloat16=True, has_amx=False, has_vnni=this_cpu().has_vnni, int8_engine="fbgemm")
 
 

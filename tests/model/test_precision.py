@@ -25,13 +25,13 @@ def on(monkeypatch):
 @pytest.mark.parametrize(
     ("cpu", "asked", "expected", "reason"),
     [
-        (SERVER, ("auto", "auto"), ("bfloat16", "int8", "bfloat16"), "AMX"),
+        (SERVER, ("auto", "auto"), ("bfloat16", "int8", "int8"), "AMX"),
         (SERVER, ("auto", None), ("bfloat16", "float32", "bfloat16"), "no int8 was asked for"),
         (SERVER, ("float32", "auto"), ("float32", "float32", "float32"), "asked for"),
-        (SERVER, ("float32", "int8"), ("float32", "int8", "bfloat16"), "quarter"),
+        (SERVER, ("float32", "int8"), ("float32", "int8", "int8"), "quarter"),
         (SERVER, ("bfloat16", "auto"), ("bfloat16", "bfloat16", "bfloat16"), "asked for"),
-        (OLDER_SERVER, ("auto", "auto"), ("float32", "int8", "bfloat16"), "AVX512 has no bfloat16"),
-        (LAPTOP, ("auto", "auto"), ("float32", "int8", "bfloat16"), "AVX2 has no bfloat16"),
+        (OLDER_SERVER, ("auto", "auto"), ("float32", "int8", "int8"), "AVX512 has no bfloat16"),
+        (LAPTOP, ("auto", "auto"), ("float32", "int8", "int8"), "AVX2 has no bfloat16"),
         (ARM, ("auto", "auto"), ("float32", "float32", "float32"), "no int8 kernels for NEON"),
     ],
 )

@@ -25,7 +25,7 @@ from tympan.text.normalize import EnglishTextNormalizer
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor")
 
-INT8 = Precision(torch.float32, torch.float32, torch.bfloat16, True, "a test")
+INT8 = Precision(torch.float32, torch.float32, torch.int8, True, "a test")
 
 
 def random_whisper(
@@ -205,21 +205,23 @@ def test_a_step_stays_lean(quantized, features):
     """Operations and bytes do not depend on the machine: a step that grows is seen here, not in seconds."""
     step = _Step(quantized.model.decoder)
     with torch.inference_mode():
-        audio = quantized.listen(quantized.encode(features[:1]))
+        heard = quantized.listen(quantized.encode(features[:1]))
+        audio = heard.rounded
         cache = quantized.allocate_cache(1)
-        quantized.hidden(torch.zeros(1, 3, dtype=torch.int64), cache, audio)
+        quantized.hidden(torch.zeros(1, 3, dtype=torch.int64), cache, heard)
         counter = Counter()
         with counter:
-            step(torch.zeros(1, dtype=torch.int64), *cache.buffers, *audio.buffers, cache.length, None, None)
+            token = torch.zeros(1, dtype=torch.int64)
+            step(token, *cache.buffers, *audio.buffers, audio.picks(1), cache.length, None, None)
     n_per_layer = (
         len(counter.counted) - 4
     ) / ROUND_ARCHITECTURE.decoder_layers  # embedding, its sum and type, norm
     assert n_per_layer <= 25, counter.counted
-    width, inner, n_layers = 64, 160, 3
+    width, inner, n_layers, n_heads, n_positions = 64, 160, 3, 4, 30
     n_weights = n_layers * (6 * width * width + 2 * width * inner)
-    assert quantized.bytes_per_step(1) == pytest.approx(
-        n_weights + 211 * width + n_layers * 2 * 2 * 30 * width, rel=0.15
-    )
+    n_audio = n_layers * (2 * n_positions * width + 8 * (width + n_heads * n_positions))
+    assert n_audio == sum(layer.nbytes for layers in audio.buffers for layer in layers)
+    assert quantized.bytes_per_step(1) == pytest.approx(n_weights + 211 * width + n_audio, rel=0.15)
     assert random_whisper(torch.float32).bytes_per_step(1) > 3 * quantized.bytes_per_step(1)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, Self
 
 import torch
 from torch import Tensor
+
+from tympan.model.rounded_audio import RoundedAudio
 
 
 @dataclass
@@ -144,6 +146,11 @@ class CrossAttentionCache:
         """Keys and values of every layer, in two lists."""
         return [kv.keys for kv in self.layers], [kv.values for kv in self.layers]
 
+    @cached_property
+    def rounded(self) -> RoundedAudio:
+        """The same in int8, for steps; kept, once it has been asked for."""
+        return RoundedAudio.of(*self.buffers)
+
     @classmethod
     def join(cls, caches: Sequence[CrossAttentionCache]) -> CrossAttentionCache:
         """The windows of all `caches`, one after the other."""
@@ -154,24 +161,29 @@ class CrossAttentionCache:
             )
         )
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> CrossAttentionCache:
+        """What `change` makes of every buffer."""
+        return CrossAttentionCache(
+            tuple(LayerKeysValues(change(kv.keys), change(kv.values)) for kv in self.layers)
+        )
+
     def window(self, index: int) -> CrossAttentionCache:
         """A view of one window."""
-        here = slice(index, index + 1)
-        return CrossAttentionCache(
-            tuple(LayerKeysValues(kv.keys[here], kv.values[here]) for kv in self.layers)
-        )
+        return self.map(lambda buffer: buffer[index : index + 1])
 
     def crop(self, start: int, end: int) -> CrossAttentionCache:
         """A view of the audio positions from `start` to `end` of every window."""
-        return CrossAttentionCache(
-            tuple(LayerKeysValues(kv.keys[:, :, start:end], kv.values[:, :, start:end]) for kv in self.layers)
-        )
+        return self.map(lambda buffer: buffer[:, :, start:end])
 
     def select(self, windows: Tensor) -> CrossAttentionCache:
         """The audio of the windows with the indices `windows` (int64 [B'])."""
-        return CrossAttentionCache(
-            tuple(
-                LayerKeysValues(kv.keys.index_select(0, windows), kv.values.index_select(0, windows))
-                for kv in self.layers
-            )
-        )
+        return self.map(lambda buffer: buffer.index_select(0, windows))
+
+
+AudioCache = CrossAttentionCache | RoundedAudio
+"""What the decoder remembers of the audio. What is rounded can be read by steps alone."""
+
+
+def rounded(audio: AudioCache) -> RoundedAudio:
+    """`audio`, rounded unless it is so already."""
+    return audio if isinstance(audio, RoundedAudio) else audio.rounded

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tympan.model.cache import CrossAttentionCache, PositionedCache
+from tympan.model.cache import AudioCache, PositionedCache, rounded
 from tympan.model.cpu import this_cpu
 from tympan.model.quantized import Int8Linear, Int8WeightLinear
+from tympan.model.rounded_audio import weighted_sums
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +30,13 @@ class LeanStep:
         step = _Step(decoder)
         is_on_cpu = decoder.embed_positions.weight.device.type == "cpu"
         self._step = _compiled(step) if is_on_cpu else step  # on a GPU it has not been tried
+        self._rounds_audio: bool = decoder.rounds_audio
 
     def __call__(
         self,
         tokens: Tensor,
         text: PositionedCache,
-        audio: CrossAttentionCache,
+        audio: AudioCache,
         *,
         positions: Tensor | None,
         mask: Tensor | None,
@@ -42,8 +44,15 @@ class LeanStep:
         """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
         text.reserve(1)
         keys, values = text.buffers
+        if self._rounds_audio:
+            audio = rounded(audio)
+            picks = audio.picks(len(tokens))
+        else:
+            picks = []
         heard = audio.buffers
-        states = self._step(tokens[:, 0], keys, values, heard[0], heard[1], text.length, positions, mask)
+        states = self._step(
+            tokens[:, 0], keys, values, heard[0], heard[1], picks, text.length, positions, mask
+        )
         text.advance(1)
         return cast("Tensor", states)[:, None]
 
@@ -55,7 +64,7 @@ class _Step(nn.Module):
         super().__init__()
         self.embed_tokens = decoder.embed_tokens.weight
         self.embed_positions = decoder.embed_positions.weight
-        self.layers = nn.ModuleList([_Layer(layer) for layer in decoder.layers])
+        self.layers = nn.ModuleList([_Layer(layer, decoder.rounds_audio) for layer in decoder.layers])
         self.norm = _Norm(decoder.layer_norm)
 
     def forward(
@@ -65,6 +74,7 @@ class _Step(nn.Module):
         values: list[Tensor],
         audio_keys: list[Tensor],
         audio_values: list[Tensor],
+        picks: list[Tensor],
         length: int,
         positions: Tensor | None,
         mask: Tensor | None,
@@ -77,7 +87,14 @@ class _Step(nn.Module):
         states = F.embedding(tokens, self.embed_tokens) + placed
         for index, layer in enumerate(self.layers):
             states = layer(
-                states, keys[index], values[index], audio_keys[index], audio_values[index], length, mask
+                states,
+                keys[index],
+                values[index],
+                audio_keys[index],
+                audio_values[index],
+                picks,
+                length,
+                mask,
             )
         normed: Tensor = self.norm(states)
         return normed
@@ -86,19 +103,17 @@ class _Step(nn.Module):
 class _Layer(nn.Module):
     """What one decoder layer does to states [N, D]; a norm makes what the next linear layers read."""
 
-    def __init__(self, layer: Any) -> None:  # noqa: ANN401  (DecoderLayer)
+    def __init__(self, layer: Any, rounds_audio: bool) -> None:  # noqa: ANN401  (DecoderLayer)
         super().__init__()
         own, cross = layer.self_attn, layer.encoder_attn
         self.n_heads: int = own.n_heads
-        self.hears_by_products: bool = this_cpu().attends_by_products
-        # Without bfloat16 in the processor, two queries take PyTorch a third of the time that one takes.
-        self.asks_twice: bool = not this_cpu().has_bfloat16
         self.activation_name: str = layer.activation_name
         self.self_norm = _Norm(layer.self_attn_layer_norm, own.qkv_proj)
         self.qkv = _Three(own.q_proj, own.k_proj, own.v_proj) if own.qkv_proj is None else _lean(own.qkv_proj)
         self.self_out = _lean(own.out_proj)
         self.cross_norm = _Norm(layer.encoder_attn_layer_norm, cross.q_proj)
         self.queries = _lean(cross.q_proj)
+        self.hear = _HearRounded(own.n_heads) if rounds_audio else _Hear(own.n_heads)
         self.cross_out = _lean(cross.out_proj)
         self.final_norm = _Norm(layer.final_layer_norm, layer.fc1)
         self.fc1 = _lean(layer.fc1)
@@ -111,12 +126,12 @@ class _Layer(nn.Module):
         values: Tensor,
         audio_keys: Tensor,
         audio_values: Tensor,
+        picks: list[Tensor],
         length: int,
         mask: Tensor | None,
     ) -> Tensor:
         """[N, D] -> [N, D]."""
-        n_rows, width = states.shape[0], states.shape[1]
-        n_windows, n_heads = audio_keys.shape[0], self.n_heads
+        n_rows, width, n_heads = states.shape[0], states.shape[1], self.n_heads
         by_head = self.qkv(self.self_norm(states)).view(n_rows, 3, n_heads, 1, width // n_heads)
         keys.narrow(2, length, 1).copy_(by_head[:, 1])
         values.narrow(2, length, 1).copy_(by_head[:, 2])
@@ -124,17 +139,8 @@ class _Layer(nn.Module):
         read = F.scaled_dot_product_attention(by_head[:, 0], past_keys, past_values, attn_mask=mask)
         states = states + self.self_out(read.view(n_rows, width))
 
-        asked = self.queries(self.cross_norm(states)).to(audio_keys.dtype)
-        asked = asked.view(n_windows, n_rows // n_windows, n_heads, width // n_heads).transpose(1, 2)
-        if self.hears_by_products and audio_keys.dtype == torch.bfloat16:
-            scores = torch.matmul(asked * (width // n_heads) ** -0.5, audio_keys.transpose(2, 3))
-            heard = torch.matmul(torch.softmax(scores, dim=-1), audio_values)
-        elif self.asks_twice and n_rows == n_windows and audio_keys.dtype == torch.bfloat16:
-            twice = torch.cat((asked, asked), dim=2)
-            heard = F.scaled_dot_product_attention(twice, audio_keys, audio_values)[:, :, :1]
-        else:
-            heard = F.scaled_dot_product_attention(asked, audio_keys, audio_values)  # [B, H, G, K]
-        heard = heard.transpose(1, 2).reshape(n_rows, width).to(states.dtype)
+        asked = self.queries(self.cross_norm(states))
+        heard = self.hear(asked, audio_keys, audio_values, picks)
         states = states + self.cross_out(heard)
 
         inner = self.fc1(self.final_norm(states))
@@ -148,6 +154,40 @@ class _Layer(nn.Module):
             inner = F.silu(inner)
         result: Tensor = states + self.fc2(inner)
         return result
+
+
+class _Hear(nn.Module):
+    """Attention of queries [N, D] to `keys` and `values` [B, H, S, K] of the audio: [N, D]."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.hears_by_products: bool = this_cpu().attends_by_products
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, picks: list[Tensor]) -> Tensor:
+        n_rows, width, n_windows = queries.shape[0], queries.shape[1], keys.shape[0]
+        asked = queries.to(keys.dtype)
+        asked = asked.view(n_windows, n_rows // n_windows, self.n_heads, width // self.n_heads)
+        asked = asked.transpose(1, 2)  # [B, H, G, K]
+        if self.hears_by_products and keys.dtype == torch.bfloat16:
+            scores = torch.matmul(asked * (width // self.n_heads) ** -0.5, keys.transpose(2, 3))
+            heard = torch.matmul(torch.softmax(scores, dim=-1), values)
+        else:
+            heard = F.scaled_dot_product_attention(asked, keys, values)
+        return heard.transpose(1, 2).reshape(n_rows, width).to(queries.dtype)
+
+
+class _HearRounded(nn.Module):
+    """The same of one layer of a `RoundedAudio`, whose `picks` for N rows these are."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, picks: list[Tensor]) -> Tensor:
+        scores = weighted_sums(keys, picks[0], picks[1], queries.reshape(-1))  # [N × H, S]
+        shares = torch.softmax(scores, dim=-1)
+        return weighted_sums(values, picks[2], picks[3], shares.view(-1)).view(queries.shape)
 
 
 class _Norm(nn.Module):

@@ -19,7 +19,8 @@ class Precision:
 
     encoder: of its weights and states.
     decoder: of its states, and of its weights unless `is_int8`.
-    audio_cache: of the keys and values that the decoder reads at every step.
+    audio_cache: of the keys and values that the decoder reads at every step. Where that is int8, a scale for
+        each row, prompts read them in bfloat16.
     is_int8: whether the decoder's linear layers and the output projection are int8, a scale for each output.
     """
 
@@ -80,8 +81,10 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     elif dtype == "auto":
         reasons.append(f"PyTorch has no int8 kernels for {cpu.capability}")
     decoder = torch.float32 if is_int8 or dtype == "auto" else encoder
-    is_narrow = is_int8 or (dtype == "auto" and cpu.has_bfloat16)
-    audio_cache = torch.bfloat16 if is_narrow else decoder
+    if is_int8:
+        audio_cache = torch.int8
+    else:
+        audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons))
 
 

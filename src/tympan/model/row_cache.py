@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tympan.model.cache import (
+    AudioCache,
     Buffers,
-    CrossAttentionCache,
     LayerKeysValues,
     PositionedCache,
     SelfAttentionCache,
@@ -165,63 +165,57 @@ class RowCache(PositionedCache):
 
 
 class AudioRows:
-    """The audio of windows that come and go, in buffers [windows, H, S, K] per layer that are kept.
+    """The audio of windows that come and go, in buffers that are kept; all of it rounded, or none.
 
     A cache that is appended to nothing is used as it is, and not written to.
     """
 
     def __init__(self) -> None:
-        self._cache: CrossAttentionCache | None = None
-        self._view: CrossAttentionCache | None = None
+        self._cache: AudioCache | None = None
+        self._view: AudioCache | None = None
         self._is_own = False
         self._n_windows = 0
 
     @property
-    def cache(self) -> CrossAttentionCache:
+    def cache(self) -> AudioCache:
         """The windows that are there, as views."""
         assert self._cache is not None
         if self._view is None:
-            n_windows = self._n_windows
-            self._view = CrossAttentionCache(
-                tuple(
-                    LayerKeysValues(kv.keys[:n_windows], kv.values[:n_windows]) for kv in self._cache.layers
-                )
-            )
+            self._view = self._cache.map(lambda buffer: buffer[: self._n_windows])
         return self._view
 
-    def append(self, cache: CrossAttentionCache) -> None:
+    def append(self, cache: AudioCache) -> None:
         """The windows of `cache` more, behind those that are there."""
         n_before, n_after = self._n_windows, self._n_windows + cache.n_windows
         if not n_before:
             self._cache, self._is_own = cache, False
         else:
-            own = self._own(n_after)
-            for mine, other in zip(own.layers, cache.layers, strict=True):
-                mine.keys[n_before:n_after] = other.keys
-                mine.values[n_before:n_after] = other.values
+            for mine, other in zip(self._own(n_after), _every_buffer(cache), strict=True):
+                mine[n_before:n_after] = other
         self._n_windows, self._view = n_after, None
 
     def keep(self, windows: Sequence[int]) -> None:
         """Go on with `windows` alone, in this order; none comes later than it was, or takes one's place."""
-        if any(place != window for place, window in enumerate(windows)):
-            own = self._own(self._n_windows)
-            for place, window in enumerate(windows):
-                if place != window:
-                    for kv in own.layers:
-                        kv.keys[place] = kv.keys[window]
-                        kv.values[place] = kv.values[window]
+        moves = [(place, window) for place, window in enumerate(windows) if place != window]
+        if moves:
+            for buffer in self._own(self._n_windows):
+                for place, window in moves:
+                    buffer[place] = buffer[window]
         self._n_windows, self._view = len(windows), None
 
-    def _own(self, n_windows: int) -> CrossAttentionCache:
+    def _own(self, n_windows: int) -> Iterator[Tensor]:
         """Buffers of our own, with room for `n_windows`, that hold what is there."""
         assert self._cache is not None
         if not self._is_own or self._cache.n_windows < n_windows:
-            grown = []
-            for kv in self._cache.layers:
-                shape = (n_windows, *kv.keys.shape[1:])
-                fresh = LayerKeysValues(kv.keys.new_empty(shape), kv.values.new_empty(shape))
-                fresh.keys[: self._n_windows] = kv.keys[: self._n_windows]
-                fresh.values[: self._n_windows] = kv.values[: self._n_windows]
-                grown.append(fresh)
-            self._cache, self._is_own = CrossAttentionCache(tuple(grown)), True
-        return self._cache
+            self._cache, self._is_own = self._cache.map(lambda buffer: self._grown(buffer, n_windows)), True
+        return _every_buffer(self._cache)
+
+    def _grown(self, buffer: Tensor, n_windows: int) -> Tensor:
+        fresh = buffer.new_empty((n_windows, *buffer.shape[1:]))
+        fresh[: self._n_windows] = buffer[: self._n_windows]
+        return fresh
+
+
+def _every_buffer(cache: AudioCache) -> Iterator[Tensor]:
+    for layers in cache.buffers:
+        yield from layers

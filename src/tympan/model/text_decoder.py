@@ -14,13 +14,16 @@ from tympan.config import Architecture
 from tympan.model.attention import causal_mask
 from tympan.model.blocks import DecoderLayer, embedding
 from tympan.model.cache import (
+    AudioCache,
     CrossAttentionCache,
     LayerKeysValues,
     PositionedCache,
     SelfAttentionCache,
     TextCache,
+    rounded,
 )
 from tympan.model.lean_step import LeanStep
+from tympan.model.rounded_audio import RoundedAudio
 from tympan.model.trace import Trace
 
 
@@ -29,7 +32,8 @@ class TextDecoder(nn.Module):
 
     `gradient_checkpointing` computes the layers again in the backward pass instead of keeping what they did.
     `audio_cache_dtype` is the type of the audio's keys and values, unless it is that of the model. With
-    `takes_lean_steps`, single tokens go that way; modules are then not to be replaced.
+    `takes_lean_steps`, single tokens go that way, and read the audio in int8 if the decoder `rounds_audio`;
+    modules are then not to be replaced.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -47,13 +51,14 @@ class TextDecoder(nn.Module):
         self.layer_norm = nn.LayerNorm(width)
         self.audio_cache_dtype: torch.dtype | None = None
         self.takes_lean_steps = False
+        self.rounds_audio = False
         self._lean_step: LeanStep | None = None
 
     def decode(
         self,
         tokens: Tensor | None,
         text: TextCache | None = None,
-        audio: CrossAttentionCache | None = None,
+        audio: AudioCache | None = None,
         *,
         embeddings: Tensor | None = None,
         positions: Tensor | None = None,
@@ -67,7 +72,7 @@ class TextDecoder(nn.Module):
         written to and moved on by T positions; without it there is no past. `embeddings` [N, T, D] may stand
         in for tokens, `positions` int64 [N, T] for the usual ones. `padding` [N, past + T] is zero for
         tokens that are not to be looked at; `mask` float [N, 1, T, past + T], in its place, is added to the
-        scores as it is.
+        scores as it is. Raises ValueError for rounded `audio` where that is no lean step.
         """
         if self.takes_lean_steps and tokens is not None and tokens.shape[1] == 1:
             is_plain = trace is None and padding is None and embeddings is None and not self.training
@@ -75,6 +80,8 @@ class TextDecoder(nn.Module):
                 if self._lean_step is None:
                     self._lean_step = LeanStep(self)
                 return self._lean_step(tokens, text, audio, positions=positions, mask=mask)
+        if isinstance(audio, RoundedAudio):
+            raise ValueError("audio rounded for steps is read one token at a time, without a trace")
         trace = trace or Trace()
         n_past = 0 if text is None else text.length
         states = self._embed(tokens, embeddings, positions, n_past)  # [N, T, D]
@@ -116,6 +123,10 @@ class TextDecoder(nn.Module):
         if dtype is not None:
             heard = (LayerKeysValues(_laid_out(kv.keys, dtype), _laid_out(kv.values, dtype)) for kv in heard)
         return CrossAttentionCache(tuple(heard))
+
+    def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
+        """What steps read of `audio`, and nothing more."""
+        return rounded(audio) if self.rounds_audio else audio
 
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty cache for `n_rows` rows of `capacity` positions; by default, all there are."""

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from tympan.config import Architecture
 from tympan.errors import CheckpointError
 from tympan.model.audio_encoder import AudioEncoder
-from tympan.model.cache import CrossAttentionCache, SelfAttentionCache, TextCache
+from tympan.model.cache import AudioCache, CrossAttentionCache, SelfAttentionCache, TextCache
 from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
+from tympan.model.rounded_audio import SCALE_BYTES
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.threads import Threads
 from tympan.model.trace import Trace
@@ -97,9 +98,9 @@ class Whisper(nn.Module):
         if precision.is_int8:
             quantize_decoder(self)
             pack_audio_layers(self)
-        decoder.audio_cache_dtype = (
-            precision.audio_cache if precision.audio_cache != precision.decoder else None
-        )
+        decoder.rounds_audio = precision.audio_cache == torch.int8
+        dtype = torch.bfloat16 if decoder.rounds_audio else precision.audio_cache
+        decoder.audio_cache_dtype = dtype if dtype != precision.decoder else None
         decoder.takes_lean_steps = True
         self.precision = precision
         self.threads.may_change = precision.is_int8
@@ -132,6 +133,10 @@ class Whisper(nn.Module):
         """What the decoder's layers need to know of `audio_states` [B, S, D], computed once per window."""
         return self.model.decoder.listen(audio_states)
 
+    def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
+        """What steps read of `audio`, which takes less memory if it is rounded."""
+        return self.model.decoder.for_steps(audio)
+
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty text cache for `n_rows` rows; see `TextDecoder.allocate_cache`."""
         return self.model.decoder.allocate_cache(n_rows, capacity)
@@ -140,7 +145,7 @@ class Whisper(nn.Module):
         self,
         tokens: Tensor,
         text: TextCache,
-        audio: CrossAttentionCache,
+        audio: AudioCache,
         *,
         positions: Tensor | None = None,
         padding: Tensor | None = None,
@@ -171,10 +176,14 @@ class Whisper(nn.Module):
             for name, module in [*decoder.layers.named_modules(), ("proj_out", self.proj_out)]
             if not name.endswith(("encoder_attn.k_proj", "encoder_attn.v_proj"))
         )
-        architecture = self.architecture
-        positions = n_windows * architecture.max_source_positions * architecture.d_model
-        cache_type = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
-        return n_bytes + 2 * architecture.decoder_layers * positions * cache_type.itemsize
+        width, n_positions = self.architecture.d_model, self.architecture.max_source_positions
+        if decoder.rounds_audio:
+            n_heads = self.architecture.decoder_attention_heads
+            n_audio = 2 * width * n_positions + SCALE_BYTES * (width + n_heads * n_positions)
+        else:
+            dtype = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
+            n_audio = 2 * width * n_positions * dtype.itemsize
+        return n_bytes + n_windows * self.architecture.decoder_layers * n_audio
 
     def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Logits float32 [B, T, V] of `tokens` int64 [B, T] given `features` [B, M, W], without a past."""

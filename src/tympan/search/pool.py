@@ -265,7 +265,7 @@ class _Group:
         sources = list(range(len(windows))) if chosen is None else list(chosen)
         lengths = [len(prompts[source].tokens) for source in sources]
         self._text.append(rows.text, lengths, torch.tensor(sources, device=logits.device))
-        self._audio.append(audio)
+        self._audio.append(self._model.for_steps(audio))
         self._written = _stacked(self._written, tokens[:, None], self._vocabulary.timestamp_begin)
         if self._open and self._chooser is not None:
             self._chooser.absorb(chooser)

@@ -1,0 +1,97 @@
+"""The audio's keys and values in int8, as the steps of a decoder read them.
+
+A query's scores are a sum of the rows of its head's keys, turned so that each row is one channel at all
+positions, weighted by the query; and what it hears is the sum of the rows of the values, weighted by its
+shares. PyTorch has such sums for tables of embeddings (FBGEMM's). They read int8 rows, each with a scale and
+an offset of its own, as fast as memory gives them, where a product of matrices takes several times as long
+for a single query: there is nothing in it that is used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Self
+
+import torch
+from torch import Tensor
+
+SCALE_BYTES = 8
+"""Behind each row: its scale and its least number, float32."""
+
+
+@dataclass(frozen=True)
+class RoundedAudio:
+    """Keys and values of B windows for every layer, rounded to 255 steps between a row's ends.
+
+    keys: uint8 [B, H, K, S + 8] per layer, the square root of K already divided by.
+    values: uint8 [B, H, S, K + 8] per layer.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+
+    @classmethod
+    def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
+        """`keys` and `values` [B, H, S, K] of every layer, rounded."""
+        turned = (layer.transpose(2, 3) for layer in keys)
+        return cls(
+            [_rounded(layer, factor=layer.shape[2] ** -0.5) for layer in turned],
+            [_rounded(layer) for layer in values],
+        )
+
+    @property
+    def n_windows(self) -> int:
+        """B: windows whose audio is held."""
+        return self.keys[0].shape[0]
+
+    @cached_property
+    def buffers(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Keys and values of every layer."""
+        return self.keys, self.values
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """What `change` makes of every buffer."""
+        return type(self)([change(layer) for layer in self.keys], [change(layer) for layer in self.values])
+
+    def picks(self, n_rows: int) -> list[Tensor]:
+        """Which rows are summed for `n_rows` queries, those of a window side by side; see `weighted_sums`.
+
+        Those of the keys and where each sum begins, then those of the values and where each begins.
+        """
+        n_windows, n_heads, n_positions, _ = self.values[0].shape
+        n_channels = self.keys[0].shape[2]
+        n_queries = n_rows // n_windows
+        of_keys = _picks(n_windows, n_queries, n_heads, n_channels)
+        of_values = _picks(n_windows, n_queries, n_heads, n_positions)
+        return [*of_keys, *of_values]
+
+
+def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    """Sums float32 [sums, width] of `rows` uint8 [..., width + 8].
+
+    The i-th is of those that `picked` int32 [picks] names from `starts[i]` to `starts[i + 1]`, each times its
+    number in `weights` float32 [picks].
+    """
+    table = rows.view(-1, rows.shape[-1])
+    sums: Tensor = torch.ops.quantized.embedding_bag_byte_rowwise_offsets(
+        table, picked, starts, False, 0, False, weights, None, True
+    )
+    return sums
+
+
+def _rounded(rows: Tensor, factor: float = 1.0) -> Tensor:
+    """`rows` [..., width] times `factor`, rounded: uint8 [..., width + 8]."""
+    exact = rows.to(torch.float32, memory_format=torch.contiguous_format)
+    exact = exact * factor if factor != 1.0 else exact
+    rounded: Tensor = torch.ops.quantized.embedding_bag_byte_prepack(exact.reshape(-1, rows.shape[-1]))
+    return rounded.view(*rows.shape[:-1], -1)
+
+
+@lru_cache(maxsize=32)
+def _picks(n_windows: int, n_queries: int, n_heads: int, size: int) -> tuple[Tensor, Tensor]:
+    """Each query's heads in turn, and of each the `size` rows of its window; int32, and where each begins."""
+    rows = torch.arange(n_windows * n_heads * size, dtype=torch.int32).view(n_windows, 1, n_heads, size)
+    picked = rows.expand(n_windows, n_queries, n_heads, size).reshape(-1)
+    return picked, torch.arange(0, len(picked) + 1, size, dtype=torch.int32)
