@@ -30,8 +30,8 @@ def on(monkeypatch):
         (SERVER, ("float32", "auto"), ("float32", "float32", "float32"), "asked for"),
         (SERVER, ("float32", "int8"), ("float32", "int8", "int8"), "quarter"),
         (SERVER, ("bfloat16", "auto"), ("bfloat16", "bfloat16", "bfloat16"), "asked for"),
-        (OLDER_SERVER, ("auto", "auto"), ("float32", "int8", "int8"), "AVX512 has no bfloat16"),
-        (LAPTOP, ("auto", "auto"), ("float32", "int8", "int8"), "AVX2 has no bfloat16"),
+        (OLDER_SERVER, ("auto", "auto"), ("int8", "int8", "int8"), "AVX512 has no bfloat16"),
+        (LAPTOP, ("auto", "auto"), ("int8", "int8", "int8"), "AVX2 has no bfloat16"),
         (ARM, ("auto", "auto"), ("float32", "float32", "float32"), "no int8 kernels for NEON"),
     ],
 )

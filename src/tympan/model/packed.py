@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from tympan.memory import give_back_freed_memory
 from tympan.model.cpu import this_cpu
-
-_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
-"""Of oneDNN's GELU, by the name that `config.json` uses."""
+from tympan.model.quantized import GELU_ALGORITHMS, Int8AudioLinear
 
 
 class PackedLinear(nn.Module):
@@ -35,7 +33,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """[..., in] -> [..., out], in the type of the weights."""
-        attribute, algorithm = ("gelu", _ALGORITHMS[self.activation]) if self.activation else ("none", "")
+        attribute, algorithm = ("gelu", GELU_ALGORITHMS[self.activation]) if self.activation else ("none", "")
         projected: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, self._packed, self.bias, attribute, [], algorithm
         )
@@ -81,27 +79,36 @@ def can_pack(dtype: torch.dtype) -> bool:
         return False
 
 
-def pack_audio_layers(model: Any) -> None:  # noqa: ANN401  (a Whisper, which imports this)
+def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a Whisper, which imports this)
     """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
     Those are the encoder's layers, and in the decoder the keys and values of the audio. What cannot be packed
-    stays as it is.
+    stays as it is. With `is_int8` they are rounded too, but for `fc2`: few of its inputs are a hundred times
+    the rest.
     """
     if not can_pack(model.dtype):
         return
     for layer in model.model.encoder.layers:
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            setattr(layer.self_attn, name, PackedLinear(getattr(layer.self_attn, name)))
-        if layer.activation_name in _ALGORITHMS:
-            layer.fc1 = PackedLinear(layer.fc1, layer.activation_name)
-            layer.activation = _as_it_is
+        activation = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
+        attention = layer.self_attn
+        if is_int8:
+            projections = {name: getattr(attention, name) for name in ("q_proj", "k_proj", "v_proj")}
+            attention.fuse_projections(Int8AudioLinear(projections))
+            attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
+            layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation)
         else:
-            layer.fc1 = PackedLinear(layer.fc1)
+            for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+                setattr(attention, name, PackedLinear(getattr(attention, name)))
+            layer.fc1 = PackedLinear(layer.fc1, activation)
+        if activation is not None:
+            layer.activation = _as_it_is
         layer.fc2 = PackedLinear(layer.fc2)
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
         for name in ("k_proj", "v_proj"):
-            setattr(layer.encoder_attn, name, PackedLinear(getattr(layer.encoder_attn, name)))
+            linear = getattr(layer.encoder_attn, name)
+            packed = Int8AudioLinear({name: linear}) if is_int8 else PackedLinear(linear)
+            setattr(layer.encoder_attn, name, packed)
     give_back_freed_memory()
 
 

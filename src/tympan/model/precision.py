@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from tympan.errors import OptionError
-from tympan.model.cpu import this_cpu
+from tympan.model.cpu import Cpu, this_cpu
+from tympan.model.quantized import can_round_audio
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """By the name that `dtype` uses."""
@@ -22,6 +23,7 @@ class Precision:
     audio_cache: of the keys and values that the decoder reads at every step. Where that is int8, a scale for
         each row, prompts read them in bfloat16.
     is_int8: whether the decoder's linear layers and the output projection are int8, a scale for each output.
+    rounds_audio_layers: whether the linear layers that read or make audio states are so too, where they can.
     """
 
     encoder: torch.dtype
@@ -29,6 +31,7 @@ class Precision:
     audio_cache: torch.dtype
     is_int8: bool
     reason: str
+    rounds_audio_layers: bool = False
 
     @classmethod
     def uniform(cls, dtype: torch.dtype, reason: str = "asked for") -> Precision:
@@ -38,7 +41,8 @@ class Precision:
     def to_dict(self) -> dict[str, str]:
         """The names of the types, for people and files."""
         decoder = "int8" if self.is_int8 else _name(self.decoder)
-        return {"encoder": _name(self.encoder), "decoder": decoder, "audio_cache": _name(self.audio_cache)}
+        encoder = "int8" if self.rounds_audio_layers else _name(self.encoder)
+        return {"encoder": encoder, "decoder": decoder, "audio_cache": _name(self.audio_cache)}
 
     def __str__(self) -> str:
         return ", ".join(f"{part.replace('_', ' ')} {name}" for part, name in self.to_dict().items())
@@ -48,9 +52,10 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     """What `dtype` and `quantize` mean on `device`.
 
     `dtype` is "auto", "float32", "float16" or "bfloat16"; `quantize` "auto", "int8" or None. "auto" for
-    both: on a CPU a bfloat16 encoder, where AMX or AVX512-BF16 multiply bfloat16 matrices, and on x86 an
-    int8 decoder; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything gets,
-    unless `quantize` is "int8". Raises OptionError for other names, and for int8 where there are no kernels.
+    both: on x86 an int8 decoder, and an encoder in bfloat16 where AMX or AVX512-BF16 multiply bfloat16
+    matrices, else in int8; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what
+    everything gets, unless `quantize` is "int8". Raises OptionError for other names, and for int8 where there
+    are no kernels.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}, but got {dtype!r}")
@@ -64,16 +69,8 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
             "quantize='int8' needs an x86 processor with AVX2, which PyTorch does not find here"
         )
     is_int8 = quantize == "int8" or (quantize == "auto" and dtype == "auto" and cpu.int8_engine is not None)
-    reasons = []
-    if dtype != "auto":
-        encoder = DTYPES[dtype]
-        reasons.append(f"{dtype} was asked for")
-    elif cpu.has_bfloat16:
-        encoder = torch.bfloat16
-        reasons.append(f"{'AMX' if cpu.has_amx else 'AVX512-BF16'} multiplies bfloat16 matrices")
-    else:
-        encoder = torch.float32
-        reasons.append(f"{cpu.capability} has no bfloat16 matrices")
+    encoder, reason = _encoder_type(dtype, cpu)
+    reasons = [reason]
     if is_int8:
         reasons.append("a step of the decoder reads all its weights, and int8 is a quarter of float32")
     elif quantize is None:
@@ -85,7 +82,19 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
         audio_cache = torch.int8
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
-    return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons))
+    rounds_audio_layers = is_int8 and dtype == "auto" and not cpu.has_bfloat16 and can_round_audio()
+    if rounds_audio_layers:
+        reasons.append("int8 matrices are multiplied faster than float32")
+    return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_audio_layers)
+
+
+def _encoder_type(dtype: str, cpu: Cpu) -> tuple[torch.dtype, str]:
+    """The type of its states, and why."""
+    if dtype != "auto":
+        return DTYPES[dtype], f"{dtype} was asked for"
+    if cpu.has_bfloat16:
+        return torch.bfloat16, f"{'AMX' if cpu.has_amx else 'AVX512-BF16'} multiplies bfloat16 matrices"
+    return torch.float32, f"{cpu.capability} has no bfloat16 matrices"
 
 
 def _on_accelerator(dtype: str, quantize: str | None, device: torch.device) -> Precision:

@@ -20,7 +20,6 @@ from tympan.model.cache import (
     PositionedCache,
     SelfAttentionCache,
     TextCache,
-    rounded,
 )
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio
@@ -126,7 +125,7 @@ class TextDecoder(nn.Module):
 
     def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
         """What steps read of `audio`, and nothing more."""
-        return rounded(audio) if self.rounds_audio else audio
+        return RoundedAudio.of(*audio.buffers) if self.rounds_audio else audio
 
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty cache for `n_rows` rows of `capacity` positions; by default, all there are."""
