@@ -83,8 +83,8 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
     Those are the encoder's layers, and in the decoder the keys and values of the audio. What cannot be packed
-    stays as it is. With `is_int8` they are rounded too, but for `fc2`: few of its inputs are a hundred times
-    the rest.
+    stays as it is. With `is_int8` the encoder's are rounded too, but for `fc2`: few of its inputs are a
+    hundred times the rest.
     """
     if not can_pack(model.dtype):
         return
@@ -106,9 +106,7 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
         for name in ("k_proj", "v_proj"):
-            linear = getattr(layer.encoder_attn, name)
-            packed = Int8AudioLinear({name: linear}) if is_int8 else PackedLinear(linear)
-            setattr(layer.encoder_attn, name, packed)
+            setattr(layer.encoder_attn, name, PackedLinear(getattr(layer.encoder_attn, name)))
     give_back_freed_memory()
 
 

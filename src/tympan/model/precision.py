@@ -23,7 +23,7 @@ class Precision:
     audio_cache: of the keys and values that the decoder reads at every step. Where that is int8, a scale for
         each row, prompts read them in bfloat16.
     is_int8: whether the decoder's linear layers and the output projection are int8, a scale for each output.
-    rounds_audio_layers: whether the linear layers that read or make audio states are so too, where they can.
+    rounds_encoder: whether the encoder's linear layers are so too, but for the last of each layer.
     """
 
     encoder: torch.dtype
@@ -31,7 +31,7 @@ class Precision:
     audio_cache: torch.dtype
     is_int8: bool
     reason: str
-    rounds_audio_layers: bool = False
+    rounds_encoder: bool = False
 
     @classmethod
     def uniform(cls, dtype: torch.dtype, reason: str = "asked for") -> Precision:
@@ -41,7 +41,7 @@ class Precision:
     def to_dict(self) -> dict[str, str]:
         """The names of the types, for people and files."""
         decoder = "int8" if self.is_int8 else _name(self.decoder)
-        encoder = "int8" if self.rounds_audio_layers else _name(self.encoder)
+        encoder = "int8" if self.rounds_encoder else _name(self.encoder)
         return {"encoder": encoder, "decoder": decoder, "audio_cache": _name(self.audio_cache)}
 
     def __str__(self) -> str:
@@ -82,10 +82,10 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
         audio_cache = torch.int8
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
-    rounds_audio_layers = is_int8 and dtype == "auto" and not cpu.has_bfloat16 and can_round_audio()
-    if rounds_audio_layers:
+    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_bfloat16 and can_round_audio()
+    if rounds_encoder:
         reasons.append("int8 matrices are multiplied faster than float32")
-    return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_audio_layers)
+    return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)
 
 
 def _encoder_type(dtype: str, cpu: Cpu) -> tuple[torch.dtype, str]:

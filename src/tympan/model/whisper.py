@@ -97,7 +97,7 @@ class Whisper(nn.Module):
         decoder = self.model.decoder
         if precision.is_int8:
             quantize_decoder(self)
-            pack_audio_layers(self, is_int8=precision.rounds_audio_layers)
+            pack_audio_layers(self, is_int8=precision.rounds_encoder)
         decoder.rounds_audio = precision.audio_cache == torch.int8
         dtype = torch.bfloat16 if decoder.rounds_audio else precision.audio_cache
         decoder.audio_cache_dtype = dtype if dtype != precision.decoder else None
