@@ -18,7 +18,7 @@ from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
 from tympan.model.precision import Precision, choose_precision
 from tympan.model.quantized import Int8Linear, Int8WeightLinear
-from tympan.model.top_tokens import top_tokens
+from tympan.model.top_tokens import likeliest_tokens, top_tokens
 from tympan.model.whisper import Whisper
 from tympan.text.normalize import EnglishTextNormalizer
 
@@ -164,6 +164,18 @@ def test_top_tokens_are_the_largest(shape, k):
     found = top_tokens(logits, k)
     assert torch.equal(found[0], values)
     assert torch.equal(found[1], indices)
+
+
+@pytest.mark.parametrize("n_columns", [50, 128 * 128, 51_865])
+def test_the_likeliest_token_is_the_first_of_the_largest(n_columns):
+    logits = torch.randn(6, n_columns, generator=torch.Generator().manual_seed(n_columns))
+    logits[0, -1] = logits[1, 0] = 9.0
+    logits[2, [n_columns // 3, n_columns // 2, n_columns - 1]] = 9.0
+    logits[3] = -math.inf
+    logits[4, :-1] = -math.inf
+    assert likeliest_tokens(logits).tolist() == [
+        row.tolist().index(largest) for row, largest in zip(logits, logits.amax(dim=1).tolist(), strict=True)
+    ]
 
 
 def test_the_likeliest_logits_are_exact(plain, quantized):

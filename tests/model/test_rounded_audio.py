@@ -99,14 +99,29 @@ def test_steps_hear_what_one_pass_hears(model, n_hypotheses):
     tokens = torch.randint(0, 211, shape, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
         audio = model.listen(model.encode(features))
+        for_steps = model.for_steps(audio)
         alone, rounded, at_once = (model.allocate_cache(len(tokens), 9) for _ in range(3))
-        steps = [model.hidden(part, alone, audio) for part in tokens.split(1, dim=1)]
-        read = [model.hidden(part, rounded, model.for_steps(audio)) for part in tokens.split(1, dim=1)]
+        prompt, *rest = tokens.split([3, 1, 1, 1, 1, 1, 1], dim=1)
+        steps = [model.hidden(part, alone, audio) for part in (prompt, *rest)]
+        read = [model.hidden(prompt, rounded, audio)]
+        read += [model.hidden(part, rounded, for_steps) for part in rest]
         whole = model.hidden(tokens, at_once, audio)
     steps = torch.cat(steps, dim=1)
+    assert isinstance(for_steps, RoundedAudio)
     assert torch.equal(steps, torch.cat(read, dim=1))
+    assert not torch.equal(steps, whole)
     assert (steps - whole).norm() < 0.02 * whole.norm()
-    assert isinstance(model.for_steps(audio), RoundedAudio)
+
+
+def test_a_first_token_does_not_round_what_it_reads(model):
+    """The language is asked for by a single token, of audio of which nothing else may be asked."""
+    features = torch.randn(1, 16, 60, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        audio, text = model.listen(model.encode(features)), model.allocate_cache(1)
+        model.hidden(torch.zeros(1, 1, dtype=torch.int64), text, audio)
+        assert "rounded" not in vars(audio)
+        model.hidden(torch.zeros(1, 1, dtype=torch.int64), text, audio)
+        assert "rounded" in vars(audio)
 
 
 def test_rounded_audio_is_for_steps(model):

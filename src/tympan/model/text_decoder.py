@@ -75,7 +75,12 @@ class TextDecoder(nn.Module):
         """
         if self.takes_lean_steps and tokens is not None and tokens.shape[1] == 1:
             is_plain = trace is None and padding is None and embeddings is None and not self.training
-            if is_plain and isinstance(text, PositionedCache) and audio is not None:
+            if (
+                is_plain
+                and isinstance(text, PositionedCache)
+                and audio is not None
+                and self._steps(text, audio)
+            ):
                 if self._lean_step is None:
                     self._lean_step = LeanStep(self)
                 return self._lean_step(tokens, text, audio, positions=positions, mask=mask)
@@ -137,6 +142,11 @@ class TextDecoder(nn.Module):
         return SelfAttentionCache.allocate(
             architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
         )
+
+    def _steps(self, text: TextCache, audio: AudioCache) -> bool:
+        """Whether a token is a step; a first one, which may stay the only one, is not worth rounding audio."""
+        is_exact = self.rounds_audio and isinstance(audio, CrossAttentionCache)
+        return text.length > 0 or not is_exact
 
     def _embed(
         self, tokens: Tensor | None, embeddings: Tensor | None, positions: Tensor | None, n_past: int

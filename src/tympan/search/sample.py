@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tympan.model.top_tokens import likeliest_tokens
 from tympan.search.hypothesis import Hypothesis
 
 
@@ -38,7 +39,7 @@ class Sampler:
         if len(logits) < len(self._is_done):  # the first step: one row per window
             sources = [window for window in range(len(logits)) for _ in range(self.n_rows)]
             logits = logits[torch.tensor(sources, device=logits.device)]
-        tokens = logits.max(dim=1).indices
+        tokens = likeliest_tokens(logits)
         if any(self._temperatures):
             self._draw(logits, tokens)
         logprobs = logits.log_softmax(dim=1).gather(1, tokens[:, None])[:, 0]
