@@ -144,7 +144,7 @@ class TextDecoder(nn.Module):
         )
 
     def _steps(self, text: TextCache, audio: AudioCache) -> bool:
-        """Whether a token is a step; a first one, which may stay the only one, is not worth rounding audio."""
+        """Whether a token is a step: a first one, which may stay the only one, rounds no audio."""
         is_exact = self.rounds_audio and isinstance(audio, CrossAttentionCache)
         return text.length > 0 or not is_exact
 
