@@ -50,7 +50,7 @@ def test_rounded_audio_is_heard_as_exact_audio_is(n_windows, n_hypotheses, width
     cache = random_cache(n_windows, width=width)
     queries = torch.randn(n_windows * n_hypotheses, 4 * width, generator=torch.Generator().manual_seed(9))
     by_head = queries.view(n_windows, n_hypotheses, 4, width).transpose(1, 2)
-    hear = _HearRounded(4)
+    hear = _HearRounded()
     for layer in range(2):
         kv = cache.layers[layer]
         exact = F.scaled_dot_product_attention(by_head, kv.keys, kv.values)

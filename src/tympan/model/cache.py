@@ -182,8 +182,3 @@ class CrossAttentionCache:
 
 AudioCache = CrossAttentionCache | RoundedAudio
 """What the decoder remembers of the audio. What is rounded can be read by steps alone."""
-
-
-def rounded(audio: AudioCache) -> RoundedAudio:
-    """`audio`, rounded unless it is so already."""
-    return audio if isinstance(audio, RoundedAudio) else audio.rounded

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tympan.model.cache import AudioCache, PositionedCache, rounded
+from tympan.model.cache import AudioCache, PositionedCache
 from tympan.model.cpu import this_cpu
 from tympan.model.quantized import Int8Linear, Int8WeightLinear
 from tympan.model.rounded_audio import weighted_sums
@@ -44,11 +44,10 @@ class LeanStep:
         """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
         text.reserve(1)
         keys, values = text.buffers
+        picks = []
         if self._rounds_audio:
-            audio = rounded(audio)
+            audio = audio.rounded
             picks = audio.picks(len(tokens))
-        else:
-            picks = []
         heard = audio.buffers
         states = self._step(
             tokens[:, 0], keys, values, heard[0], heard[1], picks, text.length, positions, mask
@@ -113,7 +112,7 @@ class _Layer(nn.Module):
         self.self_out = _lean(own.out_proj)
         self.cross_norm = _Norm(layer.encoder_attn_layer_norm, cross.q_proj)
         self.queries = _lean(cross.q_proj)
-        self.hear = _HearRounded(own.n_heads) if rounds_audio else _Hear(own.n_heads)
+        self.hear = _HearRounded() if rounds_audio else _Hear(own.n_heads)
         self.cross_out = _lean(cross.out_proj)
         self.final_norm = _Norm(layer.final_layer_norm, layer.fc1)
         self.fc1 = _lean(layer.fc1)
@@ -179,10 +178,6 @@ class _Hear(nn.Module):
 
 class _HearRounded(nn.Module):
     """The same of one layer of a `RoundedAudio`, whose `picks` for N rows these are."""
-
-    def __init__(self, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, picks: list[Tensor]) -> Tensor:
         scores = weighted_sums(keys, picks[0], picks[1], queries.reshape(-1))  # [N × H, S]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tympan.memory import give_back_freed_memory
 from tympan.model.cpu import this_cpu
-from tympan.model.quantized import GELU_ALGORITHMS, Int8AudioLinear
+from tympan.model.quantized import GELU_ALGORITHMS, Int8AudioLinear, post_operation
 
 
 class PackedLinear(nn.Module):
@@ -33,7 +33,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """[..., in] -> [..., out], in the type of the weights."""
-        attribute, algorithm = ("gelu", GELU_ALGORITHMS[self.activation]) if self.activation else ("none", "")
+        attribute, algorithm = post_operation(self.activation)
         projected: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, self._packed, self.bias, attribute, [], algorithm
         )

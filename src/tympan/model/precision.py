@@ -8,6 +8,7 @@ import torch
 
 from tympan.errors import OptionError
 from tympan.model.cpu import Cpu, this_cpu
+from tympan.model.packed import can_pack
 from tympan.model.quantized import can_round_audio
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -82,7 +83,8 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
         audio_cache = torch.int8
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
-    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_bfloat16 and can_round_audio()
+    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_bfloat16
+    rounds_encoder = rounds_encoder and can_pack(encoder) and can_round_audio()
     if rounds_encoder:
         reasons.append("int8 matrices are multiplied faster than float32")
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)

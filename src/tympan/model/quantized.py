@@ -188,7 +188,7 @@ class Int8AudioLinear(_Int8Module):
     def forward(self, states: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
         numbers, scale, offset = self._rounded_states(states)
-        post_op, algorithm = ("gelu", GELU_ALGORITHMS[self.activation]) if self.activation else ("none", "")
+        post_op, algorithm = post_operation(self.activation)
         projected: Tensor = torch.ops.onednn.qlinear_pointwise(
             numbers,
             scale,
@@ -234,6 +234,11 @@ class Int8AudioLinear(_Int8Module):
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         weight = self._unpacked().float() * self.scales[:, None]
         return weight.to(self.dtype), self.bias.to(self.dtype)
+
+
+def post_operation(activation: str | None) -> tuple[str, str]:
+    """What oneDNN is to do with what a layer made, "gelu" or "none", and how."""
+    return ("none", "") if activation is None else ("gelu", GELU_ALGORITHMS[activation])
 
 
 @cache

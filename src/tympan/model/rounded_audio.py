@@ -46,6 +46,11 @@ class RoundedAudio:
         """B: windows whose audio is held."""
         return self.keys[0].shape[0]
 
+    @property
+    def rounded(self) -> Self:
+        """Itself, as of what is not rounded yet."""
+        return self
+
     @cached_property
     def buffers(self) -> tuple[list[Tensor], list[Tensor]]:
         """Keys and values of every layer."""
@@ -89,7 +94,7 @@ def _rounded(rows: Tensor, factor: float = 1.0) -> Tensor:
     return rounded.view(*rows.shape[:-1], -1)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)  # for windows that come and go, in a few kinds of search
 def _picks(n_windows: int, n_queries: int, n_heads: int, size: int) -> tuple[Tensor, Tensor]:
     """Each query's heads in turn, and of each the `size` rows of its window; int32, and where each begins."""
     rows = torch.arange(n_windows * n_heads * size, dtype=torch.int32).view(n_windows, 1, n_heads, size)

@@ -79,7 +79,7 @@ class TextDecoder(nn.Module):
                 is_plain
                 and isinstance(text, PositionedCache)
                 and audio is not None
-                and self._steps(text, audio)
+                and self._is_step(text, audio)
             ):
                 if self._lean_step is None:
                     self._lean_step = LeanStep(self)
@@ -129,7 +129,7 @@ class TextDecoder(nn.Module):
         return CrossAttentionCache(tuple(heard))
 
     def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
-        """What steps read of `audio`, and nothing more."""
+        """What steps read of `audio`, which may outlive the steps, and so does not keep it."""
         return RoundedAudio.of(*audio.buffers) if self.rounds_audio else audio
 
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
@@ -143,7 +143,7 @@ class TextDecoder(nn.Module):
             architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
         )
 
-    def _steps(self, text: TextCache, audio: AudioCache) -> bool:
+    def _is_step(self, text: TextCache, audio: AudioCache) -> bool:
         """Whether a token is a step: a first one, which may stay the only one, rounds no audio."""
         is_exact = self.rounds_audio and isinstance(audio, CrossAttentionCache)
         return text.length > 0 or not is_exact

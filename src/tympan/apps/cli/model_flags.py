@@ -54,8 +54,8 @@ def add_precision_flags(group: argparse._ActionsContainer) -> None:
     )  # fmt: skip
     group.add_argument(
         "--quantize", default="auto", choices=("auto", "int8", "none"),
-        help="int8 weights in the decoder; auto: where --dtype is auto and the processor has kernels for it"
-        " (default: auto)",
+        help="int8 weights in the decoder, and in the encoder where --dtype is auto and the processor has no"
+        " bfloat16; auto: where --dtype is auto and the processor has kernels for it (default: auto)",
     )  # fmt: skip
 
 
