@@ -139,7 +139,7 @@ class Int8Projection(Int8Linear):
         logits = super().forward(states)
         _, likeliest = top_tokens(logits, _N_EXACT)
         rows = F.embedding(likeliest, self.exact_weight).to(states.dtype)  # [..., 8, D]
-        return logits.scatter_(-1, likeliest, (rows * states[..., None, :]).sum(dim=-1))
+        return logits.scatter_(-1, likeliest, torch.matmul(rows, states[..., None])[..., 0])
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         _, bias = super()._float_parameters()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 _BLOCK = 128
 
@@ -18,14 +21,12 @@ def top_tokens(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if logits.device.type != "cpu" or n_blocks <= k:
         values, indices = logits.topk(min(k, logits.shape[-1]), dim=-1)
         return values, indices
-    end = n_blocks * _BLOCK
     shape = logits.shape[:-1]
-    blocks = logits[..., :end].view(*shape, n_blocks, _BLOCK)
+    of_block, tail = _places(logits.shape[-1])
+    blocks = logits[..., : n_blocks * _BLOCK].view(*shape, n_blocks, _BLOCK)
     best = blocks.amax(dim=-1).topk(k, dim=-1, sorted=False).indices  # [..., k]
-    within = torch.arange(_BLOCK, device=logits.device)
-    places = (best[..., None] * _BLOCK + within).flatten(-2)  # [..., k × block]
-    tail = torch.arange(end, logits.shape[-1], device=logits.device).expand(*shape, -1)
-    places = torch.cat((places, tail), dim=-1)
+    places = F.embedding(best, of_block).flatten(-2)  # [..., k × block]
+    places = torch.cat((places, tail.expand(*shape, -1)), dim=-1)
     values, chosen = logits.gather(-1, places).topk(k, dim=-1)
     return values, places.gather(-1, chosen)
 
@@ -44,3 +45,12 @@ def likeliest_tokens(logits: Tensor) -> Tensor:
         return found
     tail = logits[:, end:].max(dim=1)
     return torch.where(tail.values > best.values, tail.indices + end, found)
+
+
+@lru_cache(maxsize=2)
+def _places(n_tokens: int) -> tuple[Tensor, Tensor]:
+    """The tokens int64 [blocks, block] of each block, and those behind the last one."""
+    with torch.inference_mode(mode=False):
+        tokens = torch.arange(n_tokens)
+        end = n_tokens - n_tokens % _BLOCK
+        return tokens[:end].view(-1, _BLOCK), tokens[end:]
