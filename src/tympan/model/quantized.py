@@ -30,6 +30,7 @@ GELU_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
 _LARGEST = 127
 _ROWS_AT_ONCE = 4096
 _N_EXACT = 8
+_MANY_ROWS = 64
 _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
@@ -159,7 +160,10 @@ class Int8WeightLinear(_Int8Module):
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
         rows = states.reshape(-1, self.in_features).bfloat16()
-        projected: Tensor = torch._weight_int8pack_mm(rows, self.weight, self.scales)
+        if len(rows) >= _MANY_ROWS and this_cpu().has_bfloat16:  # then it pays to make the weights bfloat16 too
+            projected = F.linear(rows, self.weight.bfloat16()) * self.scales
+        else:
+            projected = torch._weight_int8pack_mm(rows, self.weight, self.scales)
         return (projected + self.bias).view(*states.shape[:-1], -1)
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
