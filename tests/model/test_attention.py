@@ -32,8 +32,11 @@ def products(monkeypatch):
 
 
 @pytest.mark.parametrize("n_scores_at_once", [1, 5_000, 10**9])
+@pytest.mark.parametrize("largest_score", [0.0, 75.0])
 @pytest.mark.parametrize("shape", [(1, 3, 70, 90, 8), (2, 4, 33, 33, 16), (2, 2, 1, 50, 64)])
-def test_products_find_what_the_fused_kernel_finds(shape, n_scores_at_once, monkeypatch):
+def test_products_find_what_the_fused_kernel_finds(shape, largest_score, n_scores_at_once, monkeypatch):
+    """With exponentials of small scores as they are, and with those of a softmax."""
+    monkeypatch.setattr(attention, "_LARGEST_SCORE", largest_score)
     monkeypatch.setattr(attention, "_SCORES_AT_ONCE", n_scores_at_once)
     n_rows, n_heads, n_queries, n_keys, width = shape
     generator = torch.Generator().manual_seed(0)
@@ -49,6 +52,18 @@ def test_products_find_what_the_fused_kernel_finds(shape, n_scores_at_once, monk
     assert (found.float() - exact).norm() < 0.01 * exact.norm()
     other = F.scaled_dot_product_attention(queries, keys.flip(2), values)
     assert (found.float() - other).norm() > 0.5 * exact.norm()
+
+
+@pytest.mark.parametrize("score", [0.0, 74.0, 76.0, -74.0, -300.0, 3000.0])
+def test_scores_of_any_size_leave_numbers(score):
+    """Every key alike has the same share: what is found is the mean of the values."""
+    width = 16
+    queries = torch.full((1, 2, 5, width), score / width**0.5)
+    keys = torch.ones(1, 2, 1500, width)  # so that every score is `score`
+    values = torch.randn(1, 2, 1500, width, generator=torch.Generator().manual_seed(0)) + 5
+    found = attend_by_products(queries.bfloat16(), keys.bfloat16(), values.bfloat16()).float()
+    expected = values.mean(dim=2, keepdim=True).expand(found.shape)
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0.01)
 
 
 def test_products_are_for_bfloat16_without_gradients(products):

@@ -15,6 +15,12 @@ _SCORES_AT_ONCE = 3_000_000
 """Of a chunk of queries: 6 MB, which a processor's caches hold, in memory that is taken once."""
 
 
+_N_SUMS = 8
+_LARGEST_SCORE = 75.0
+"""Up to it exponentials of scores, and of their negatives, are numbers in bfloat16, and so are sums of values
+weighted by them: 1500 times exp(75) is 6e35, of 3e38."""
+
+
 class Attention(nn.Module):
     """Scaled dot-product attention of H heads; as always in Whisper, keys have no bias.
 
@@ -137,19 +143,44 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """
     n_rows, n_heads, n_queries, width = queries.shape
     n_keys = keys.shape[2]
-    asked = (queries * width**-0.5).reshape(n_rows * n_heads, n_queries, width)
-    keys = keys.reshape(n_rows * n_heads, n_keys, width).contiguous().transpose(1, 2)
-    values = values.reshape(n_rows * n_heads, n_keys, width).contiguous()
+    asked: Tensor = (queries * width**-0.5).reshape(n_rows * n_heads, n_queries, width)
+    keys = keys.reshape(n_rows * n_heads, n_keys, width).contiguous()
+    values = values.reshape(n_rows * n_heads, n_keys, width)
+    is_small = bool(_longest(asked) * _longest(keys) < _LARGEST_SCORE)
+    # Where scores need not be made smaller first, columns of ones beside the values make the sums to divide by.
+    values = torch.cat((values, _ones(values)), dim=-1) if is_small else values.contiguous()
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
-    found = torch.empty_like(asked)
+    found: Tensor = asked.new_empty(n_rows * n_heads, n_queries, values.shape[2])
     buffer = asked.new_empty(n_rows * n_heads, n_at_once, n_keys)
     for start in range(0, n_queries, n_at_once):
         part = slice(start, min(start + n_at_once, n_queries))
         scores = buffer[:, : part.stop - part.start]
-        torch.bmm(asked[:, part], keys, out=scores)
-        torch.softmax(scores, dim=-1, out=scores)
+        torch.bmm(asked[:, part], keys.transpose(1, 2), out=scores)
+        if is_small:
+            scores.exp_()
+        else:
+            torch.softmax(scores, dim=-1, out=scores)
         torch.bmm(scores, values, out=found[:, part])
+    if is_small:
+        found = (found[..., :width] / found[..., width:].float().sum(dim=-1, keepdim=True)).to(queries.dtype)
     return found.view(queries.shape)
+
+
+def _ones(values: Tensor) -> Tensor:
+    """One for each of the S `values` [..., S, K] in one of eight columns, which sum up an eighth: [..., S, 8].
+
+    Sums are rounded as the values are: those of eighths more finely, and each to its own side.
+    """
+    n_values = values.shape[-2]
+    columns = torch.arange(n_values, device=values.device)[:, None] * _N_SUMS // n_values
+    ones: Tensor = columns == torch.arange(_N_SUMS, device=values.device)
+    return ones.to(values.dtype).expand(*values.shape[:-1], _N_SUMS)
+
+
+def _longest(vectors: Tensor) -> Tensor:
+    """The largest length of `vectors` [..., K]."""
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return lengths.amax()
 
 
 def causal_mask(n_queries: int, n_keys: int, like: Tensor, padding: Tensor | None = None) -> Tensor:
