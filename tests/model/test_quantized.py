@@ -58,7 +58,7 @@ def read(model, features, tokens, *, one_by_one: bool):
         return torch.cat([model.project(model.hidden(part, cache, audio)) for part in parts], dim=1)
 
 
-@pytest.mark.parametrize("n_rows", [1, 3, 8])
+@pytest.mark.parametrize("n_rows", [1, 3, 8, 70])
 @pytest.mark.parametrize("kind", [Int8Linear, Int8WeightLinear])
 def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
     torch.manual_seed(0)
@@ -166,7 +166,7 @@ def test_top_tokens_are_the_largest(shape, k):
     assert torch.equal(found[1], indices)
 
 
-@pytest.mark.parametrize("n_columns", [50, 128 * 128, 51_865])
+@pytest.mark.parametrize("n_columns", [50, 127, 128 * 128, 51_864, 51_865, 51_866])
 def test_the_likeliest_token_is_the_first_of_the_largest(n_columns):
     logits = torch.randn(6, n_columns, generator=torch.Generator().manual_seed(n_columns))
     logits[0, -1] = logits[1, 0] = 9.0

@@ -10,7 +10,14 @@ import pytest
 import torch
 
 from tympan.search.options import DecodeOptions
-from tympan.search.rules import forbid_early_end, make_rules, suppressed_tokens, timestamp_rules
+from tympan.search.rules import (
+    _keep_order,
+    _keep_order_unseen,
+    forbid_early_end,
+    make_rules,
+    suppressed_tokens,
+    timestamp_rules,
+)
 
 CPU = torch.device("cpu")
 N_TOKENS = 31
@@ -63,6 +70,21 @@ def test_timestamp_rules_equal_the_reference(vocabulary):
         assert torch.equal(apply([rule], logits, written), expected)
 
 
+def test_what_a_gpu_strikes_out_unseen_is_what_a_cpu_does(vocabulary):
+    begin, end = vocabulary.timestamp_begin, vocabulary.end_of_text
+    chance, n_struck = random.Random(4), 0
+    for _ in range(400):
+        n_tokens = chance.randrange(1, 9)
+        written = torch.tensor([plausible_history(chance, vocabulary, n_tokens) for _ in range(5)])
+        seen, unseen = torch.randn(5, N_TOKENS), torch.empty(5, N_TOKENS)
+        unseen.copy_(seen)
+        _keep_order(seen, written, begin, end)
+        _keep_order_unseen(unseen, written, begin, end)
+        assert torch.equal(seen, unseen)
+        n_struck += int(torch.isinf(seen).sum())
+    assert n_struck > 400
+
+
 def test_the_answer_starts_with_an_early_timestamp(vocabulary):
     options = DecodeOptions(suppress_tokens=None, suppress_blank=False, max_initial_timestamp=0.06)
     rules = make_rules(vocabulary, options, CPU)
@@ -88,8 +110,10 @@ def test_likely_timestamps_together_beat_a_likelier_text_token(vocabulary):
     logits = torch.full((1, N_TOKENS), -10.0)
     logits[0, 5] = 1.0
     logits[0, 24:27] = 0.5
-    changed = apply([timestamps_of(vocabulary)], logits, torch.tensor([[20, 6]]))
-    assert changed.argmax().item() == 24
+    logits = torch.cat((logits, logits))
+    logits[1, 24:27] = -0.2  # together 0.9, less than 1: the most that could be is log(11) - 0.2 = 2.2
+    changed = apply([timestamps_of(vocabulary)], logits, torch.tensor([[20, 6], [20, 6]]))
+    assert changed.argmax(dim=1).tolist() == [24, 5]
 
 
 @pytest.mark.parametrize(

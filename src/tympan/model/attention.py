@@ -14,11 +14,11 @@ from tympan.model.cpu import this_cpu
 _SCORES_AT_ONCE = 3_000_000
 """Of a chunk of queries: 6 MB, which a processor's caches hold, in memory that is taken once."""
 
-
-_N_SUMS = 8
 _LARGEST_SCORE = 75.0
 """Up to it exponentials of scores, and of their negatives, are numbers in bfloat16, and so are sums of values
 weighted by them: 1500 times exp(75) is 6e35, of 3e38."""
+
+_N_SUMS = 8
 
 
 class Attention(nn.Module):
@@ -147,7 +147,7 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     keys = keys.reshape(n_rows * n_heads, n_keys, width).contiguous()
     values = values.reshape(n_rows * n_heads, n_keys, width)
     is_small = bool(_longest(asked) * _longest(keys) < _LARGEST_SCORE)
-    # Where scores need not be made smaller first, columns of ones beside the values make the sums to divide by.
+    # Where no maximum need be taken off the scores, columns of ones beside the values make the sums.
     values = torch.cat((values, _ones(values)), dim=-1) if is_small else values.contiguous()
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
     found: Tensor = asked.new_empty(n_rows * n_heads, n_queries, values.shape[2])
@@ -167,9 +167,9 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def _ones(values: Tensor) -> Tensor:
-    """One for each of the S `values` [..., S, K] in one of eight columns, which sum up an eighth: [..., S, 8].
+    """A one for each of the S `values` [..., S, K], in that of eight columns that sums up its eighth.
 
-    Sums are rounded as the values are: those of eighths more finely, and each to its own side.
+    [..., S, 8]. Sums are rounded as the values are; those of eighths more finely, and each to its own side.
     """
     n_values = values.shape[-2]
     columns = torch.arange(n_values, device=values.device)[:, None] * _N_SUMS // n_values

@@ -160,7 +160,9 @@ class Int8WeightLinear(_Int8Module):
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
         rows = states.reshape(-1, self.in_features).bfloat16()
-        if len(rows) >= _MANY_ROWS and this_cpu().has_bfloat16:  # then it pays to make the weights bfloat16 too
+        if (
+            len(rows) >= _MANY_ROWS and this_cpu().has_bfloat16
+        ):  # then it pays to make the weights bfloat16 too
             projected = F.linear(rows, self.weight.bfloat16()) * self.scales
         else:
             projected = torch._weight_int8pack_mm(rows, self.weight, self.scales)

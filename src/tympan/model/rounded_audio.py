@@ -86,12 +86,18 @@ def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor)
     return sums
 
 
-def _rounded(rows: Tensor, factor: float = 1.0) -> Tensor:
-    """`rows` [..., width] times `factor`, rounded: uint8 [..., width + 8]."""
-    exact = rows.to(torch.float32, memory_format=torch.contiguous_format)
-    exact = exact * factor if factor != 1.0 else exact
-    rounded: Tensor = torch.ops.quantized.embedding_bag_byte_prepack(exact.reshape(-1, rows.shape[-1]))
-    return rounded.view(*rows.shape[:-1], -1)
+def _rounded(windows: Tensor, factor: float = 1.0) -> Tensor:
+    """The rows of `windows` [B, H, rows, width] times `factor`, rounded: uint8 [B, H, rows, width + 8].
+
+    One window after the other, whose float32 copy the processor's caches hold.
+    """
+    done = []
+    for window in windows:
+        exact = window.to(torch.float32, memory_format=torch.contiguous_format)
+        exact = exact * factor if factor != 1.0 else exact
+        done.append(torch.ops.quantized.embedding_bag_byte_prepack(exact.reshape(-1, exact.shape[-1])))
+    rounded: Tensor = done[0] if len(done) == 1 else torch.cat(done)
+    return rounded.view(*windows.shape[:-1], -1)
 
 
 @lru_cache(maxsize=8)  # for windows that come and go, in a few kinds of search

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -33,18 +34,22 @@ def top_tokens(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def likeliest_tokens(logits: Tensor) -> Tensor:
     """Where the largest of `logits` [N, V] is, int64 [N]; of several equal ones, the first."""
-    n_blocks = logits.shape[1] // _BLOCK
-    if logits.device.type != "cpu" or n_blocks == 0:
+    if logits.device.type != "cpu":
         return logits.argmax(dim=1)
-    end = n_blocks * _BLOCK
-    blocks = logits[:, :end].view(len(logits), n_blocks, _BLOCK)
-    best = blocks.amax(dim=2).max(dim=1)
-    within = blocks[torch.arange(len(logits)), best.indices].argmax(dim=1)
-    found = best.indices * _BLOCK + within
-    if end == logits.shape[1]:
-        return found
-    tail = logits[:, end:].max(dim=1)
-    return torch.where(tail.values > best.values, tail.indices + end, found)
+    n_rows, n_tokens = logits.shape
+    n_blocks = _even_blocks(n_tokens)
+    blocks = logits.view(n_rows, n_blocks, -1)
+    best = blocks.amax(dim=2).argmax(dim=1)  # [N]
+    places = best if n_rows == 1 else best + torch.arange(0, n_rows * n_blocks, n_blocks)
+    within = blocks.flatten(0, 1).index_select(0, places).argmax(dim=1)
+    return best * (n_tokens // n_blocks) + within
+
+
+@lru_cache(maxsize=8)
+def _even_blocks(n_tokens: int) -> int:
+    """The number of equal blocks that is closest to their size."""
+    root = math.isqrt(n_tokens)
+    return next(count for count in range(root, 0, -1) if n_tokens % count == 0)
 
 
 @lru_cache(maxsize=2)
