@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ _LARGEST_SCORE = 75.0
 weighted by them: 1500 times exp(75) is 6e35, of 3e38."""
 
 _N_SUMS = 8
+"""In which the weights of a query are summed up, where they are not shares yet."""
 
 
 class Attention(nn.Module):
@@ -149,17 +151,16 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     is_small = bool(_longest(asked) * _longest(keys) < _LARGEST_SCORE)
     # Where no maximum need be taken off the scores, columns of ones beside the values make the sums.
     values = torch.cat((values, _ones(values)), dim=-1) if is_small else values.contiguous()
+    weigh = torch.exp if is_small else partial(torch.softmax, dim=-1)
+    by_channel = keys.transpose(1, 2)  # [N × H, K, S]
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
     found: Tensor = asked.new_empty(n_rows * n_heads, n_queries, values.shape[2])
     buffer = asked.new_empty(n_rows * n_heads, n_at_once, n_keys)
     for start in range(0, n_queries, n_at_once):
         part = slice(start, min(start + n_at_once, n_queries))
         scores = buffer[:, : part.stop - part.start]
-        torch.bmm(asked[:, part], keys.transpose(1, 2), out=scores)
-        if is_small:
-            scores.exp_()
-        else:
-            torch.softmax(scores, dim=-1, out=scores)
+        torch.bmm(asked[:, part], by_channel, out=scores)
+        weigh(scores, out=scores)
         torch.bmm(scores, values, out=found[:, part])
     if is_small:
         found = (found[..., :width] / found[..., width:].float().sum(dim=-1, keepdim=True)).to(queries.dtype)

@@ -30,7 +30,7 @@ GELU_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
 _LARGEST = 127
 _ROWS_AT_ONCE = 4096
 _N_EXACT = 8
-_MANY_ROWS = 64
+_MANY_ROWS = 64  # from which on it pays to make weights bfloat16 for a product
 _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
@@ -160,9 +160,7 @@ class Int8WeightLinear(_Int8Module):
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
         rows = states.reshape(-1, self.in_features).bfloat16()
-        if (
-            len(rows) >= _MANY_ROWS and this_cpu().has_bfloat16
-        ):  # then it pays to make the weights bfloat16 too
+        if len(rows) >= _MANY_ROWS and this_cpu().has_bfloat16:
             projected = F.linear(rows, self.weight.bfloat16()) * self.scales
         else:
             projected = torch._weight_int8pack_mm(rows, self.weight, self.scales)

@@ -38,11 +38,12 @@ def likeliest_tokens(logits: Tensor) -> Tensor:
         return logits.argmax(dim=1)
     n_rows, n_tokens = logits.shape
     n_blocks = _even_blocks(n_tokens)
-    blocks = logits.view(n_rows, n_blocks, -1)
+    size = n_tokens // n_blocks
+    blocks = logits.view(n_rows, n_blocks, size)
     best = blocks.amax(dim=2).argmax(dim=1)  # [N]
     places = best if n_rows == 1 else best + torch.arange(0, n_rows * n_blocks, n_blocks)
     within = blocks.flatten(0, 1).index_select(0, places).argmax(dim=1)
-    return best * (n_tokens // n_blocks) + within
+    return best * size + within
 
 
 @lru_cache(maxsize=8)
