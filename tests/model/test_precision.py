@@ -12,6 +12,7 @@ from tympan.model.precision import choose_precision
 
 CPU = torch.device("cpu")
 SERVER = Cpu("AVX512", has_bfloat16=True, has_amx=True, has_vnni=True, int8_engine="fbgemm")
+EPYC = Cpu("AVX512", has_bfloat16=True, has_amx=False, has_vnni=True, int8_engine="fbgemm")
 OLDER_SERVER = Cpu("AVX512", has_bfloat16=False, has_amx=False, has_vnni=True, int8_engine="fbgemm")
 LAPTOP = Cpu("AVX2", has_bfloat16=False, has_amx=False, has_vnni=False, int8_engine="fbgemm")
 ARM = Cpu("NEON", has_bfloat16=False, has_amx=False, has_vnni=False, int8_engine=None)
@@ -30,6 +31,9 @@ def on(monkeypatch):
         (SERVER, ("float32", "auto"), ("float32", "float32", "float32"), "asked for"),
         (SERVER, ("float32", "int8"), ("float32", "int8", "int8"), "quarter"),
         (SERVER, ("bfloat16", "auto"), ("bfloat16", "bfloat16", "bfloat16"), "asked for"),
+        (EPYC, ("auto", "auto"), ("int8", "int8", "int8"), "faster than bfloat16"),
+        (EPYC, ("auto", None), ("bfloat16", "float32", "bfloat16"), "AVX512-BF16"),
+        (EPYC, ("bfloat16", "int8"), ("bfloat16", "int8", "int8"), "asked for"),
         (OLDER_SERVER, ("auto", "auto"), ("int8", "int8", "int8"), "AVX512 has no bfloat16"),
         (LAPTOP, ("auto", "auto"), ("int8", "int8", "int8"), "AVX2 has no bfloat16"),
         (ARM, ("auto", "auto"), ("float32", "float32", "float32"), "no int8 kernels for NEON"),

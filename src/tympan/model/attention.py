@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,14 @@ from tympan.model.cpu import this_cpu
 _SCORES_AT_ONCE = 3_000_000
 """Of a chunk of queries: 6 MB, which a processor's caches hold, in memory that is taken once."""
 
-_LARGEST_SCORE = 75.0
-"""Up to it exponentials of scores, and of their negatives, are numbers in bfloat16, and so are sums of values
-weighted by them: 1500 times exp(75) is 6e35, of 3e38."""
+_STEPS_PER_OCTAVE = 128
+"""A bfloat16 number has seven bits behind its leading one: so many of its bit patterns double it."""
+
+_MOST_STEPS = 108 * _STEPS_PER_OCTAVE
+"""Up to it, and down to its negative, powers of two are numbers in bfloat16, and so are sums of values
+weighted by them: 1500 times 2 to the power of 108 is 5e35, of 3e38."""
+
+_BITS_OF_ONE = 0x3F80
 
 _N_SUMS = 8
 """In which the weights of a query are summed up, where they are not shares yet."""
@@ -40,6 +45,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
         self.qkv_proj: nn.Module | None = None
+        self.kv_proj: nn.Module | None = None
 
     def fuse_projections(self, qkv_proj: nn.Module) -> None:
         """Let `qkv_proj`, [..., D] -> [..., 3 × D], stand in for the three projections, which are dropped."""
@@ -47,13 +53,17 @@ class Attention(nn.Module):
             delattr(self, name)
         self.qkv_proj = qkv_proj
 
+    def fuse_keys_values(self, kv_proj: nn.Module) -> None:
+        """Let `kv_proj`, [..., D] -> [..., 2 × D], stand in for those of keys and values, which are dropped."""
+        for name in ("k_proj", "v_proj"):
+            delattr(self, name)
+        self.kv_proj = kv_proj
+
     def project(self, states: Tensor) -> tuple[Tensor, LayerKeysValues]:
         """Queries [N, H, T, K], keys and values of `states` [N, T, D]."""
         if self.qkv_proj is None:
             return self.project_queries(states), self.project_keys_values(states)
-        n_rows, n_tokens, width = states.shape
-        by_head = self.qkv_proj(states).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
-        queries, keys, values = by_head.permute(2, 0, 3, 1, 4).unbind(0)
+        queries, keys, values = self._split_kinds(self.qkv_proj(states), 3)
         return queries, LayerKeysValues(keys, values)
 
     def project_queries(self, states: Tensor) -> Tensor:
@@ -62,7 +72,12 @@ class Attention(nn.Module):
 
     def project_keys_values(self, states: Tensor) -> LayerKeysValues:
         """Keys and values [N, H, T, K] of `states` [N, T, D]."""
-        return LayerKeysValues(self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states)))
+        if self.kv_proj is None:
+            return LayerKeysValues(
+                self._split_heads(self.k_proj(states)), self._split_heads(self.v_proj(states))
+            )
+        keys, values = self._split_kinds(self.kv_proj(states), 2)
+        return LayerKeysValues(keys, values)
 
     def forward(
         self,
@@ -122,6 +137,11 @@ class Attention(nn.Module):
         """[N, T, D] as [N, H, T, K]."""
         return projected.view(*projected.shape[:2], self.n_heads, -1).transpose(1, 2)
 
+    def _split_kinds(self, projected: Tensor, n_kinds: int) -> tuple[Tensor, ...]:
+        """[N, T, kinds × D] as [N, H, T, K] of each kind."""
+        by_head = projected.view(*projected.shape[:2], n_kinds, self.n_heads, -1)
+        return by_head.permute(2, 0, 3, 1, 4).unbind(0)
+
 
 def _shares(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
     """Attention weights [N, H, T, positions] of `queries` [N, H, T, K] over `keys` [N, H, positions, K]."""
@@ -141,17 +161,22 @@ def attends_by_products(keys: Tensor) -> bool:
 def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Attention of `queries` [N, H, T, K] to all of `keys` and `values` [N, H, S, K]: [N, H, T, K].
 
-    Scores and shares are rounded to the type of the keys.
+    All are bfloat16, and scores and shares are rounded to it. Where the lengths of queries and keys bound the
+    scores, their exponentials are straight lines between powers of two.
     """
     n_rows, n_heads, n_queries, width = queries.shape
     n_keys = keys.shape[2]
-    asked: Tensor = (queries * width**-0.5).reshape(n_rows * n_heads, n_queries, width)
     keys = keys.reshape(n_rows * n_heads, n_keys, width).contiguous()
     values = values.reshape(n_rows * n_heads, n_keys, width)
-    is_small = bool(_longest(asked) * _longest(keys) < _LARGEST_SCORE)
+    in_steps = width**-0.5 / math.log(2) * _STEPS_PER_OCTAVE
+    asked: Tensor = (queries * in_steps).reshape(n_rows * n_heads, n_queries, width)
     # Where no maximum need be taken off the scores, columns of ones beside the values make the sums.
-    values = torch.cat((values, _ones(values)), dim=-1) if is_small else values.contiguous()
-    weigh = torch.exp if is_small else partial(torch.softmax, dim=-1)
+    is_small = bool(_longest(asked) * _longest(keys) < _MOST_STEPS)
+    if is_small:
+        values = torch.cat((values, _ones(values)), dim=-1)
+    else:
+        asked = (queries * width**-0.5).reshape(asked.shape)
+        values = values.contiguous()
     by_channel = keys.transpose(1, 2)  # [N × H, K, S]
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
     found: Tensor = asked.new_empty(n_rows * n_heads, n_queries, values.shape[2])
@@ -160,11 +185,25 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         part = slice(start, min(start + n_at_once, n_queries))
         scores = buffer[:, : part.stop - part.start]
         torch.bmm(asked[:, part], by_channel, out=scores)
-        weigh(scores, out=scores)
+        if is_small:
+            _exponentiate_(scores)
+        else:
+            torch.softmax(scores, dim=-1, out=scores)
         torch.bmm(scores, values, out=found[:, part])
     if is_small:
         found = (found[..., :width] / found[..., width:].float().sum(dim=-1, keepdim=True)).to(queries.dtype)
     return found.view(queries.shape)
+
+
+def _exponentiate_(steps: Tensor) -> None:
+    """Make of each of `steps`, bfloat16, about 2 to the power of `steps / 128`, in its place.
+
+    Its bit patterns taken as whole numbers, a bfloat16 number doubles every 128, and grows evenly in between:
+    within 3 % of the exponential (Schraudolph 1999). `steps` must be between -16255 and 16256.
+    """
+    patterns = steps.view(torch.int16)
+    patterns.copy_(steps)
+    patterns.add_(_BITS_OF_ONE)
 
 
 def _ones(values: Tensor) -> Tensor:

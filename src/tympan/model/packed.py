@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from tympan.memory import give_back_freed_memory
 from tympan.model.cpu import this_cpu
-from tympan.model.quantized import GELU_ALGORITHMS, Int8AudioLinear, post_operation
+from tympan.model.int8_encoder import (
+    GELU_ALGORITHMS,
+    Int8AudioLinear,
+    Int8PositionsLinear,
+    post_operation,
+)
 
 
 class PackedLinear(nn.Module):
@@ -83,8 +88,7 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
     Those are the encoder's layers, and in the decoder the keys and values of the audio. What cannot be packed
-    stays as it is. With `is_int8` the encoder's are rounded too, but for `fc2`: few of its inputs are a
-    hundred times the rest.
+    stays as it is. With `is_int8` all of them are rounded too.
     """
     if not can_pack(model.dtype):
         return
@@ -92,22 +96,30 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
         activation = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
         attention = layer.self_attn
         if is_int8:
-            projections = {name: getattr(attention, name) for name in ("q_proj", "k_proj", "v_proj")}
-            attention.fuse_projections(Int8AudioLinear(projections))
+            attention.fuse_projections(Int8AudioLinear(_named(attention, "q_proj", "k_proj", "v_proj")))
             attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
-            layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation)
+            layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation, to=torch.float32)
+            layer.fc2 = Int8PositionsLinear({"fc2": layer.fc2})
         else:
             for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
                 setattr(attention, name, PackedLinear(getattr(attention, name)))
             layer.fc1 = PackedLinear(layer.fc1, activation)
+            layer.fc2 = PackedLinear(layer.fc2)
         if activation is not None:
             layer.activation = _as_it_is
-        layer.fc2 = PackedLinear(layer.fc2)
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
-        for name in ("k_proj", "v_proj"):
-            setattr(layer.encoder_attn, name, PackedLinear(getattr(layer.encoder_attn, name)))
+        projections = _named(layer.encoder_attn, "k_proj", "v_proj")
+        if is_int8:
+            layer.encoder_attn.fuse_keys_values(Int8AudioLinear(projections))
+        else:
+            for name, projection in projections.items():
+                setattr(layer.encoder_attn, name, PackedLinear(projection))
     give_back_freed_memory()
+
+
+def _named(attention: nn.Module, *names: str) -> dict[str, Any]:
+    return {name: getattr(attention, name) for name in names}
 
 
 def _as_it_is(states: Tensor) -> Tensor:

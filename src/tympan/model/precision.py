@@ -8,8 +8,8 @@ import torch
 
 from tympan.errors import OptionError
 from tympan.model.cpu import Cpu, this_cpu
+from tympan.model.int8_encoder import can_round_audio
 from tympan.model.packed import can_pack
-from tympan.model.quantized import can_round_audio
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """By the name that `dtype` uses."""
@@ -24,7 +24,7 @@ class Precision:
     audio_cache: of the keys and values that the decoder reads at every step. Where that is int8, a scale for
         each row, prompts read them in bfloat16.
     is_int8: whether the decoder's linear layers and the output projection are int8, a scale for each output.
-    rounds_encoder: whether the encoder's linear layers are so too, but for the last of each layer.
+    rounds_encoder: whether the encoder's linear layers are so too.
     """
 
     encoder: torch.dtype
@@ -83,10 +83,10 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
         audio_cache = torch.int8
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
-    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_bfloat16
-    rounds_encoder = rounds_encoder and can_pack(encoder) and can_round_audio()
+    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_amx
+    rounds_encoder = rounds_encoder and can_pack(encoder) and can_round_audio(encoder)
     if rounds_encoder:
-        reasons.append("int8 matrices are multiplied faster than float32")
+        reasons.append(f"int8 matrices are multiplied faster than {_name(encoder)}")
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)
 
 

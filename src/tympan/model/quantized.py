@@ -12,7 +12,6 @@ import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -24,9 +23,6 @@ from tympan.memory import forget_pages, give_back_freed_memory, spans_of_files
 from tympan.model.cpu import this_cpu
 from tympan.model.top_tokens import top_tokens
 
-GELU_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
-"""Of oneDNN's GELU, by the name that `config.json` uses."""
-
 _LARGEST = 127
 _ROWS_AT_ONCE = 4096
 _N_EXACT = 8
@@ -35,7 +31,7 @@ _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
 
-class _Int8Module(nn.Module, ABC):
+class Int8Module(nn.Module, ABC):
     """One linear layer, or several that read the same states, in int8.
 
     In a state dict the layers have the names and shapes they had as `nn.Linear`, so that the model can be
@@ -73,7 +69,7 @@ class _Int8Module(nn.Module, ABC):
         )
 
 
-class Int8Linear(_Int8Module):
+class Int8Linear(Int8Module):
     """Weights and activations in int8."""
 
     def __init__(self, layers: Mapping[str, nn.Linear], *, norm: nn.LayerNorm | None = None) -> None:
@@ -83,7 +79,7 @@ class Int8Linear(_Int8Module):
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         enlargement = None if norm is None else _evened_out(norm, weight)
         self.reduction = None if enlargement is None else enlargement.reciprocal()
-        self._pack(_quantised(weight, enlargement), torch.cat([_bias(layer) for layer in layers.values()]))
+        self._pack(_quantised(weight, enlargement), torch.cat([bias_of(layer) for layer in layers.values()]))
         # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
         self.is_seven_bit = not this_cpu().has_vnni
 
@@ -147,15 +143,15 @@ class Int8Projection(Int8Linear):
         return self.exact_weight.float(), bias
 
 
-class Int8WeightLinear(_Int8Module):
+class Int8WeightLinear(Int8Module):
     """Weights in int8, activations in bfloat16."""
 
     def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
         """`layers` is one layer by its name."""
         super().__init__(layers)
         (layer,) = layers.values()
-        self.weight, self.scales = _rounded(layer.weight.detach(), to=torch.bfloat16)
-        self.bias = _bias(layer)
+        self.weight, self.scales = rounded(layer.weight.detach(), to=torch.bfloat16)
+        self.bias = bias_of(layer)
 
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
@@ -170,98 +166,9 @@ class Int8WeightLinear(_Int8Module):
         return self.weight.float() * self.scales.float()[:, None], self.bias
 
 
-class Int8AudioLinear(_Int8Module):
-    """Weights and activations in int8, for many rows at a time, and a GELU behind them.
-
-    What comes out has the type that the weights had. oneDNN's kernels, which PyTorch's own compiler uses but
-    does not promise; see `can_round_audio`.
-    """
-
-    def __init__(self, layers: Mapping[str, nn.Linear], activation: str | None = None) -> None:
-        """`layers` by name: their outputs follow each other. `activation` is "gelu" or "gelu_new"."""
-        super().__init__(layers)
-        weights = [layer.weight.detach() for layer in layers.values()]
-        self.dtype = weights[0].dtype
-        self.activation = activation
-        self.is_seven_bit = not this_cpu().has_vnni
-        numbers, self.scales = _rounded(weights[0] if len(weights) == 1 else torch.cat(weights))
-        self.bias = torch.cat([_bias(layer) for layer in layers.values()])
-        self._offsets = torch.zeros(len(numbers), dtype=torch.int64)
-        self._pack(numbers)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
-        numbers, scale, offset = self._rounded_states(states)
-        post_op, algorithm = post_operation(self.activation)
-        projected: Tensor = torch.ops.onednn.qlinear_pointwise(
-            numbers,
-            scale,
-            offset,
-            self._packed,
-            self.scales,
-            self._offsets,
-            self.bias,
-            1.0,  # the scale and offset of what comes out, if that were int8
-            0,
-            self.dtype,
-            post_op,
-            [],
-            algorithm,
-        )
-        return projected
-
-    def _rounded_states(self, states: Tensor) -> tuple[Tensor, float, int]:
-        """`states` in uint8, what a step between two numbers means, and the number that means zero."""
-        least, most = (end.item() for end in states.aminmax())
-        least, most = min(least, 0.0), max(most, 0.0)
-        # One step fewer than there are, so that the rounded offset leads no number beyond the last.
-        n_steps = 126 if self.is_seven_bit else 254
-        scale = max((most - least) / n_steps, torch.finfo(torch.float32).tiny)
-        offset = round(-least / scale) if math.isfinite(scale) else 0
-        places = torch.add(torch.tensor(offset + 0.5), states.float(), alpha=1 / scale)
-        return places.to(torch.uint8), scale, offset
-
-    def _pack(self, numbers: Tensor) -> None:
-        self._packed = torch.ops.onednn.qlinear_prepack(numbers, None)
-
-    def _unpacked(self) -> Tensor:
-        numbers: Tensor = self._packed.to_dense()
-        return numbers.t().contiguous()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed": self._unpacked()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._pack(state["_packed"])
-
-    def _float_parameters(self) -> tuple[Tensor, Tensor]:
-        weight = self._unpacked().float() * self.scales[:, None]
-        return weight.to(self.dtype), self.bias.to(self.dtype)
-
-
-def post_operation(activation: str | None) -> tuple[str, str]:
-    """What oneDNN is to do with what a layer made, "gelu" or "none", and how."""
-    return ("none", "") if activation is None else ("gelu", GELU_ALGORITHMS[activation])
-
-
-@cache
-def can_round_audio() -> bool:
-    """Whether `Int8AudioLinear` computes here what it should."""
-    layer = nn.Linear(4, 2, bias=False)
-    layer.weight.data.copy_(torch.tensor([[1.27, 0.5, -0.3, 0.0], [-0.2, 0.64, -1.27, 0.9]]))
-    states = torch.tensor([[-1.0, 1.0, 0.5, 0.0], [1.0, 0.7, -1.0, 0.4]])
-    try:
-        rounded = Int8AudioLinear({"layer": layer}, "gelu")
-        is_close = torch.allclose(rounded(states), F.gelu(layer(states)), atol=0.05)
-        return is_close and torch.allclose(rounded._float_parameters()[0], layer.weight, atol=0.01)
-    except (AttributeError, RuntimeError):
-        return False
-
-
 def weight_bytes(module: nn.Module) -> int:
     """Bytes of the weights of one linear layer or norm, or of several in one; 0 for other modules."""
-    if isinstance(module, _Int8Module):
+    if isinstance(module, Int8Module):
         return module.in_features * sum(module.sizes)
     if isinstance(module, (nn.Linear, nn.LayerNorm)):
         return module.weight.numel() * module.weight.element_size()
@@ -314,7 +221,7 @@ def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
 
 def _quantised(weight: Tensor, enlargement: Tensor | None) -> Tensor:
     """`weight` [out, in], its inputs enlarged, as a tensor that PyTorch's int8 kernels take."""
-    numbers, scales = _rounded(weight, enlargement)
+    numbers, scales = rounded(weight, enlargement)
     quantised, place = _empty_quantised(weight.shape, scales)
     place.copy_(numbers)
     return quantised
@@ -333,7 +240,7 @@ def _empty_quantised(shape: Sequence[int], scales: Tensor) -> tuple[Tensor, Tens
     return quantised, numbers
 
 
-def _rounded(
+def rounded(
     weight: Tensor, enlargement: Tensor | None = None, *, to: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor]:
     """`weight` [out, in], its inputs enlarged, in int8, and the scales [out] of its outputs in the type `to`.
@@ -354,6 +261,7 @@ def _rounded(
     return rounded, scales
 
 
-def _bias(layer: nn.Linear) -> Tensor:
+def bias_of(layer: nn.Linear) -> Tensor:
+    """The biases of `layer`, float32 [out]; zeros where it has none."""
     bias: Tensor | None = layer.bias
     return torch.zeros(layer.out_features) if bias is None else bias.detach().float()

@@ -174,7 +174,7 @@ class Whisper(nn.Module):
         n_bytes = sum(
             weight_bytes(module)
             for name, module in [*decoder.layers.named_modules(), ("proj_out", self.proj_out)]
-            if not name.endswith(("encoder_attn.k_proj", "encoder_attn.v_proj"))
+            if not name.endswith((*_AUDIO_PROJECTIONS, "encoder_attn.kv_proj"))
         )
         width, n_positions = self.architecture.d_model, self.architecture.max_source_positions
         if decoder.rounds_audio:

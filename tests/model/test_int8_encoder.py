@@ -1,0 +1,140 @@
+"""The encoder's layers in int8: close to those they stand in for, and saved under their names."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import small_whisper
+from small_whisper import ROUND_ARCHITECTURE
+from tympan.model.cpu import this_cpu
+from tympan.model.int8_encoder import Int8AudioLinear, Int8PositionsLinear, can_round_audio
+from tympan.model.packed import PackedLinear, can_pack
+from tympan.model.precision import Precision
+
+pytestmark = [
+    pytest.mark.skipif(
+        not can_round_audio(torch.float32), reason="this PyTorch has no int8 layers of oneDNN"
+    ),
+    pytest.mark.skipif(not can_pack(torch.float32), reason="this PyTorch cannot pack linear layers"),
+    pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor"),
+]
+
+DTYPES = [torch.float32, *([torch.bfloat16] if this_cpu().has_bfloat16 else [])]
+
+
+def rounded_whisper(dtype: torch.dtype):
+    precision = Precision(dtype, torch.float32, torch.int8, True, "a test", rounds_encoder=True)
+    return small_whisper.random_whisper(ROUND_ARCHITECTURE, precision, seed=3, scale=0.3)
+
+
+def names_of(model, kind):
+    return {name.removeprefix("model.") for name, module in model.named_modules() if isinstance(module, kind)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", [None, "gelu", "gelu_new"])
+@pytest.mark.parametrize("spread", [(-3.0, 1.0), (2.0, 5.0), (-9.0, -8.0), (0.0, 0.0)])
+def test_an_int8_layer_is_close_to_those_it_stands_in_for(activation, spread, dtype):
+    torch.manual_seed(0)
+    first, second = nn.Linear(48, 32).to(dtype), nn.Linear(48, 16, bias=False).to(dtype)
+    states = torch.empty(2, 7, 48).uniform_(*spread).to(dtype)
+    exact = torch.cat((first(states), second(states)), dim=-1).float()
+    if activation:
+        exact = F.gelu(exact, approximate="tanh" if activation == "gelu_new" else "none")
+    with torch.inference_mode():
+        found = Int8AudioLinear({"first": first, "second": second}, activation)(states)
+    assert found.dtype == dtype
+    assert (found.float() - exact).norm() <= 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_an_activation_makes_is_rounded_position_by_position(dtype):
+    """Few numbers are a hundred times the rest, in some of the positions."""
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 32).to(dtype)
+    states = F.gelu(torch.randn(2, 60, 256))
+    states[:, ::10, ::128] *= 200
+    states = states.to(dtype)
+    exact = layer(states).float()
+    with torch.inference_mode():
+        by_position, by_window = (
+            kind({"layer": layer})(states) for kind in (Int8PositionsLinear, Int8AudioLinear)
+        )
+    assert by_position.dtype == dtype
+    quiet = [index for index in range(60) if index % 10]
+    errors = [(found.float() - exact)[:, quiet].norm().item() for found in (by_position, by_window)]
+    assert errors[0] < 0.015 * exact[:, quiet].norm()
+    assert errors[0] < 0.2 * errors[1]
+
+
+@pytest.mark.parametrize("activation", [F.gelu, F.relu, F.silu, torch.neg, torch.zeros_like])
+def test_any_activation_may_come_before(activation):
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32)
+    states = activation(torch.randn(40, 64).mul(3))
+    exact = layer(states)
+    with torch.inference_mode():
+        found = Int8PositionsLinear({"layer": layer})(states)
+    allowed = 0.3 if activation is torch.neg else 0.02  # seven steps for all that is below zero
+    assert (found - exact).norm() <= allowed * exact.norm()
+
+
+def test_a_window_is_what_it_is_alone():
+    torch.manual_seed(0)
+    states = torch.randn(3, 20, 64) * torch.tensor([1.0, 9.0, 0.1])[:, None, None]
+    for kind in (Int8AudioLinear, Int8PositionsLinear):
+        layer = kind({"layer": nn.Linear(64, 32)})
+        with torch.inference_mode():
+            together = layer(states)
+            for index in range(3):
+                assert torch.equal(together[index], layer(states[index : index + 1])[0])
+
+
+@pytest.mark.parametrize("n_steps", [126, 254])
+def test_states_are_rounded_from_end_to_end(n_steps):
+    by_window = Int8AudioLinear({"layer": nn.Linear(3, 2)})
+    by_position = Int8PositionsLinear({"layer": nn.Linear(3, 2)})
+    by_window.n_steps = by_position.n_steps = n_steps
+    for seed in range(50):
+        states = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed)) * 10.0 ** (seed % 7 - 3)
+        numbers, scale, zero = by_window._rounded_states(states)
+        assert numbers.max() <= n_steps + 1
+        torch.testing.assert_close((numbers.float() - zero) * scale, states, atol=0.51 * scale, rtol=0)
+        numbers, scales = by_position._rounded_positions(states)
+        assert numbers.max() <= n_steps + 1
+        exact = (numbers.float() - 8) * scales
+        assert ((exact - states).abs() <= 0.51 * scales).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_audio_layers_in_int8_hear_nearly_the_same(dtype):
+    model, exact = rounded_whisper(dtype), small_whisper.random_whisper(ROUND_ARCHITECTURE, seed=3, scale=0.3)
+    assert "encoder.layers.1.self_attn.qkv_proj" in names_of(model, Int8AudioLinear)
+    assert "decoder.layers.0.encoder_attn.kv_proj" in names_of(model, Int8AudioLinear)
+    assert len(names_of(model, Int8AudioLinear)) == 2 * 4 + 3
+    assert names_of(model, Int8PositionsLinear) == {f"encoder.layers.{index}.fc2" for index in range(2)}
+    assert not names_of(model, PackedLinear)
+    features = torch.randn(2, 16, 60, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found, expected = (m.listen(m.encode(features)).layers[1].values.float() for m in (model, exact))
+    assert 0 < (found - expected).norm() < 0.03 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_int8_audio_layers_are_copied_and_saved_as_the_others(dtype):
+    model = rounded_whisper(dtype)
+    exact = small_whisper.random_whisper(ROUND_ARCHITECTURE, seed=3, scale=0.3).state_dict()
+    saved = model.state_dict()
+    assert saved.keys() == exact.keys()
+    for name, tensor in exact.items():
+        assert (saved[name].float() - tensor).norm() <= 0.02 * tensor.norm(), name
+    features = torch.randn(1, 16, 60, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(twin.encode(features), model.encode(features))
