@@ -119,7 +119,11 @@ def commit() -> str:
 
 def processor() -> str:
     """The name that the processor gives itself."""
-    return _cpu_facts().get("model name", platform.machine())
+    facts = _cpu_facts()
+    name = facts.get("model name", platform.machine())
+    if re.search(r"\d", name) or "cpu family" not in facts:
+        return name
+    return f"{name}, family {facts['cpu family']} model {facts['model']}"  # one name for several generations
 
 
 def machine() -> str:

@@ -20,7 +20,14 @@ ARM = Cpu("NEON", has_bfloat16=False, has_amx=False, has_vnni=False, int8_engine
 
 @pytest.fixture
 def on(monkeypatch):
-    return lambda cpu: monkeypatch.setattr(precision, "this_cpu", lambda: cpu)
+    """Let the processor be another, and PyTorch be able to do there what it should."""
+
+    def be(cpu):
+        monkeypatch.setattr(precision, "this_cpu", lambda: cpu)
+        for name in ("can_pack", "can_round_audio"):
+            monkeypatch.setattr(precision, name, lambda dtype: True)
+
+    return be
 
 
 @pytest.mark.parametrize(
@@ -31,7 +38,7 @@ def on(monkeypatch):
         (SERVER, ("float32", "auto"), ("float32", "float32", "float32"), "asked for"),
         (SERVER, ("float32", "int8"), ("float32", "int8", "int8"), "quarter"),
         (SERVER, ("bfloat16", "auto"), ("bfloat16", "bfloat16", "bfloat16"), "asked for"),
-        (EPYC, ("auto", "auto"), ("int8", "int8", "int8"), "faster than bfloat16"),
+        (EPYC, ("auto", "auto"), ("int8", "int8", "int8"), "multiplied faster than bfloat16"),
         (EPYC, ("auto", None), ("bfloat16", "float32", "bfloat16"), "AVX512-BF16"),
         (EPYC, ("bfloat16", "int8"), ("bfloat16", "int8", "int8"), "asked for"),
         (OLDER_SERVER, ("auto", "auto"), ("int8", "int8", "int8"), "AVX512 has no bfloat16"),

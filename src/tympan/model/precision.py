@@ -54,9 +54,9 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
 
     `dtype` is "auto", "float32", "float16" or "bfloat16"; `quantize` "auto", "int8" or None. "auto" for
     both: on x86 an int8 decoder, and an encoder in bfloat16 where AMX or AVX512-BF16 multiply bfloat16
-    matrices, else in int8; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what
-    everything gets, unless `quantize` is "int8". Raises OptionError for other names, and for int8 where there
-    are no kernels.
+    matrices, else in float32, whose linear layers are int8 too where there is no AMX; on a CUDA GPU float16;
+    elsewhere float32. A `dtype` that is named is what everything gets, unless `quantize` is "int8". Raises
+    OptionError for other names, and for int8 where there are no kernels.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}, but got {dtype!r}")
@@ -86,7 +86,7 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_amx
     rounds_encoder = rounds_encoder and can_pack(encoder) and can_round_audio(encoder)
     if rounds_encoder:
-        reasons.append(f"int8 matrices are multiplied faster than {_name(encoder)}")
+        reasons.append(f"the encoder's linear layers are int8, multiplied faster than {_name(encoder)}")
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)
 
 

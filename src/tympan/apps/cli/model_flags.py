@@ -55,7 +55,7 @@ def add_precision_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--quantize", default="auto", choices=("auto", "int8", "none"),
         help="int8 weights in the decoder, and in the encoder where --dtype is auto and the processor has no"
-        " bfloat16; auto: where --dtype is auto and the processor has kernels for it (default: auto)",
+        " AMX; auto: where --dtype is auto and the processor has kernels for it (default: auto)",
     )  # fmt: skip
 
 
