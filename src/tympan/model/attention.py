@@ -54,7 +54,7 @@ class Attention(nn.Module):
         self.qkv_proj = qkv_proj
 
     def fuse_keys_values(self, kv_proj: nn.Module) -> None:
-        """Let `kv_proj`, [..., D] -> [..., 2 × D], stand in for those of keys and values, which are dropped."""
+        """Let `kv_proj`, [..., D] -> [..., 2 × D], stand in for keys and values, which are dropped."""
         for name in ("k_proj", "v_proj"):
             delattr(self, name)
         self.kv_proj = kv_proj

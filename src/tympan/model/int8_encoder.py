@@ -1,4 +1,4 @@
-"""The encoder's linear layers in int8: with VNNI, half of bfloat16's time for a product, a fifth of float32's.
+"""The encoder's linear layers in int8: with VNNI, half the time of bfloat16 products, a fifth of float32's.
 
 Weights are rounded once, symmetrically, with a scale for each output; states at every call. What a norm or
 attention makes gets one scale and offset for a whole window; what an activation function makes one scale for
