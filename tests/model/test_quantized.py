@@ -124,7 +124,7 @@ def test_lean_int8_steps_are_those_of_the_modules(quantized, features):
     model.model.decoder.takes_lean_steps = False
     plain = read(model, features, tokens, one_by_one=True)
     # A norm that has the factors in it rounds otherwise than one that is multiplied by them.
-    assert (lean - plain).norm() < ROUNDING * plain.norm()
+    assert (lean - plain).norm() < (0.01 if this_cpu().has_vnni else 0.02) * plain.norm()
 
 
 def test_a_model_that_moves_takes_its_steps_with_what_it_became(features):

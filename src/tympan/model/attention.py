@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,17 +47,13 @@ class Attention(nn.Module):
         self.qkv_proj: nn.Module | None = None
         self.kv_proj: nn.Module | None = None
 
-    def fuse_projections(self, qkv_proj: nn.Module) -> None:
-        """Let `qkv_proj`, [..., D] -> [..., 3 × D], stand in for the three projections, which are dropped."""
-        for name in ("q_proj", "k_proj", "v_proj"):
-            delattr(self, name)
-        self.qkv_proj = qkv_proj
+    def fuse_projections(self, fuse: Callable[[dict[str, nn.Linear]], nn.Module]) -> None:
+        """Let what `fuse` makes of the three projections stand in for them: [..., D] -> [..., 3 × D]."""
+        self.qkv_proj = fuse(self._give_up("q_proj", "k_proj", "v_proj"))
 
-    def fuse_keys_values(self, kv_proj: nn.Module) -> None:
-        """Let `kv_proj`, [..., D] -> [..., 2 × D], stand in for keys and values, which are dropped."""
-        for name in ("k_proj", "v_proj"):
-            delattr(self, name)
-        self.kv_proj = kv_proj
+    def fuse_keys_values(self, fuse: Callable[[dict[str, nn.Linear]], nn.Module]) -> None:
+        """Let what `fuse` makes of those of keys and values stand in for them: [..., D] -> [..., 2 × D]."""
+        self.kv_proj = fuse(self._give_up("k_proj", "v_proj"))
 
     def project(self, states: Tensor) -> tuple[Tensor, LayerKeysValues]:
         """Queries [N, H, T, K], keys and values of `states` [N, T, D]."""
@@ -132,6 +128,13 @@ class Attention(nn.Module):
         if weights is not None:
             weights.append(shares)
         return shares @ remembered.values.to(shares.dtype)
+
+    def _give_up(self, *names: str) -> dict[str, nn.Linear]:
+        """The projections `names`, which are dropped."""
+        projections = {name: getattr(self, name) for name in names}
+        for name in names:
+            delattr(self, name)
+        return projections
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         """[N, T, D] as [N, H, T, K]."""

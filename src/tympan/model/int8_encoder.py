@@ -49,7 +49,7 @@ class Int8AudioLinear(Int8Module):
         self.dtype = weights[0].dtype
         self.to_dtype = to or self.dtype
         self.activation = activation
-        # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
+        # Seven bits without VNNI, for the reason that `Int8Linear` gives.
         self.n_steps = 254 if this_cpu().has_vnni else 126
         numbers, self.scales = rounded(weights[0] if len(weights) == 1 else torch.cat(weights))
         self.bias = torch.cat([bias_of(layer) for layer in layers.values()])
@@ -162,18 +162,18 @@ def post_operation(activation: str | None) -> tuple[str, str]:
 @cache
 def can_round_audio(dtype: torch.dtype) -> bool:
     """Whether layers whose weights are of `dtype` compute here what they should."""
-    layer = nn.Linear(4, 2, bias=False)
-    layer.weight.data.copy_(torch.tensor([[1.27, 0.5, -0.3, 0.0], [-0.2, 0.64, -1.27, 0.9]]))
+    weight = torch.tensor([[1.27, 0.5, -0.3, 0.0], [-0.2, 0.64, -1.27, 0.9]])
     states = torch.tensor([[-0.1, 1.0, 0.5, 0.0], [1.0, 0.7, -0.2, 0.4]])
-    narrow = nn.Linear(4, 2, bias=False, dtype=dtype)
-    narrow.weight.data.copy_(layer.weight)
+    exact = F.linear(states, weight)
+    layer = nn.Linear(4, 2, bias=False, dtype=dtype)
+    layer.weight.data.copy_(weight)
     try:
-        by_window = Int8AudioLinear({"layer": narrow}, "gelu")
-        by_position = Int8PositionsLinear({"layer": narrow})
+        by_window = Int8AudioLinear({"layer": layer}, "gelu")
+        by_position = Int8PositionsLinear({"layer": layer})
         return (
-            torch.allclose(by_window(states.to(dtype)).float(), F.gelu(layer(states)), atol=0.05)
-            and torch.allclose(by_position(states.to(dtype)).float(), layer(states), atol=0.05)
-            and torch.allclose(by_window._float_parameters()[0].float(), layer.weight, atol=0.02)
+            torch.allclose(by_window(states.to(dtype)).float(), F.gelu(exact), atol=0.05)
+            and torch.allclose(by_position(states.to(dtype)).float(), exact, atol=0.05)
+            and torch.allclose(by_window._float_parameters()[0].float(), weight, atol=0.02)
         )
     except (AttributeError, RuntimeError):
         return False

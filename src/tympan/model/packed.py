@@ -96,7 +96,7 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
         activation = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
         attention = layer.self_attn
         if is_int8:
-            attention.fuse_projections(Int8AudioLinear(_named(attention, "q_proj", "k_proj", "v_proj")))
+            attention.fuse_projections(Int8AudioLinear)
             attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
             layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation, to=torch.float32)
             layer.fc2 = Int8PositionsLinear({"fc2": layer.fc2})
@@ -109,17 +109,13 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
             layer.activation = _as_it_is
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
-        projections = _named(layer.encoder_attn, "k_proj", "v_proj")
+        attention = layer.encoder_attn
         if is_int8:
-            layer.encoder_attn.fuse_keys_values(Int8AudioLinear(projections))
+            attention.fuse_keys_values(Int8AudioLinear)
         else:
-            for name, projection in projections.items():
-                setattr(layer.encoder_attn, name, PackedLinear(projection))
+            for name in ("k_proj", "v_proj"):
+                setattr(attention, name, PackedLinear(getattr(attention, name)))
     give_back_freed_memory()
-
-
-def _named(attention: nn.Module, *names: str) -> dict[str, Any]:
-    return {name: getattr(attention, name) for name in names}
 
 
 def _as_it_is(states: Tensor) -> Tensor:

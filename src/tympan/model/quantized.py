@@ -12,6 +12,7 @@ import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -188,8 +189,7 @@ def quantize_decoder(model: Any) -> None:  # noqa: ANN401  (a Whisper, of this p
     for layer in decoder.layers:
         before = list(layer.parameters())
         own, cross = layer.self_attn, layer.encoder_attn
-        projections = {name: getattr(own, name) for name in ("q_proj", "k_proj", "v_proj")}
-        own.fuse_projections(Int8Linear(projections, norm=layer.self_attn_layer_norm))
+        own.fuse_projections(partial(Int8Linear, norm=layer.self_attn_layer_norm))
         own.out_proj = Int8Linear({"out_proj": own.out_proj})
         cross.q_proj = Int8Linear({"q_proj": cross.q_proj}, norm=layer.encoder_attn_layer_norm)
         cross.out_proj = Int8Linear({"out_proj": cross.out_proj})
