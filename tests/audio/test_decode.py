@@ -11,13 +11,17 @@ import tracemalloc
 import warnings
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import torch
 
+from tympan.audio.container import _finite_frames, decode_source
 from tympan.audio.decode import iterate_waveform, read_waveform
+from tympan.audio.promise import ReadingLog
+from tympan.audio.resample import frame_channels, group_frames, join_frames, mono_frame
 from tympan.errors import AudioError, AudioWarning, OptionError
 
 SPEECH = Path(__file__).resolve().parents[3] / "shared" / "speech" / "formats"
@@ -757,3 +761,47 @@ def test_warning_can_be_made_an_error_and_the_file_is_closed(tmp_path):
         warnings.simplefilter("error")
         with pytest.raises(AudioWarning):
             read_waveform(path)
+
+
+class TestFramesTogether:
+    """Short frames are converted a second at a time, and that shows in nothing but the time it takes."""
+
+    def frames(self, n_frames, rate_hz=16_000, n_samples=320):
+        samples = np.arange(n_frames * n_samples, dtype=np.float32).reshape(n_frames, n_samples) / 1e6
+        return [mono_frame(part, rate_hz) for part in samples]
+
+    def test_opus_is_converted_by_the_second(self):
+        data = encode(tone(10, 48_000), "ogg", "libopus")
+        pieces = list(decode_source(data, []))
+        assert sum(piece.size for piece in pieces) / 16_000 == pytest.approx(10, abs=0.01)
+        assert len(pieces) <= 12  # of some 500 frames
+
+    def test_groups_are_a_second_long_and_in_order(self):
+        frames = self.frames(110)
+        groups = list(group_frames(iter(frames)))
+        assert [len(group) for group in groups] == [50, 50, 10]
+        assert [frame for group in groups for frame in group] == frames
+
+    def test_another_kind_begins_a_group(self):
+        groups = list(group_frames([*self.frames(3), *self.frames(2, 8_000), *self.frames(1)]))
+        assert [(len(group), group[0].sample_rate) for group in groups] == [
+            (3, 16_000),
+            (2, 8_000),
+            (1, 16_000),
+        ]
+
+    def test_joined_frames_hold_all_samples(self):
+        frames = self.frames(4)
+        for number, frame in enumerate(frames):
+            frame.pts = 1000 * number  # gaps between them
+        expected = np.concatenate([frame_channels(frame) for frame in frames], axis=1)
+        np.testing.assert_array_equal(frame_channels(join_frames(frames)), expected)
+
+    def test_of_several_only_the_frame_that_is_not_finite_is_left_out(self):
+        frames = self.frames(5)
+        broken = mono_frame(np.full(320, np.nan, np.float32), 16_000)
+        log = ReadingLog()
+        decoder = SimpleNamespace(codec_context=SimpleNamespace(name="aac"))
+        kept = list(_finite_frames(iter([*frames[:2], broken, *frames[2:]]), decoder, "a", log))
+        assert kept == frames
+        assert log.n_undecodable == 1

@@ -21,6 +21,8 @@ from tympan.audio.resample import (
     channel_products,
     frame_channels,
     full_scale_floats,
+    group_frames,
+    join_frames,
     mixing_weights,
     mono_frame,
 )
@@ -184,24 +186,43 @@ def _read_packets(
 def _finite_frames(
     frames: Iterator["AudioFrame"], stream: "AudioStream", label: str, log: ReadingLog
 ) -> Iterator["AudioFrame"]:
-    """`frames` without those that hold NaN or infinity; AudioError where the file itself stores these."""
+    """`frames`, joined to longer ones, without those that hold NaN or infinity.
+
+    Raises AudioError where the file itself stores these.
+    """
     is_stored_as_is = stream.codec_context.name.startswith("pcm_")
     n_samples_before = 0
-    for frame in frames:
-        channels = frame_channels(frame) if frame.format.name.startswith(("flt", "dbl")) else None
-        is_bad = None if channels is None else ~np.isfinite(channels)
-        if is_bad is None or not is_bad.any():
-            yield frame
-        elif is_stored_as_is:
-            first = n_samples_before + int(np.argmax(is_bad.any(axis=0)))
-            raise AudioError(
-                f"expected finite samples, but {label} holds NaN or infinite ones, the first at"
-                f" {first / frame.sample_rate:.4f} s ({int(is_bad.sum())} of the {is_bad.size} samples around"
-                " it): check what wrote it"
-            )
-        else:  # a decoder led astray by damage
-            log.note_fault()
-        n_samples_before += frame.samples
+    for group in group_frames(frames):
+        joined = join_frames(group)
+        if _not_finite(joined) is None:
+            yield joined
+            n_samples_before += joined.samples
+            continue
+        for frame in group:
+            is_bad = _not_finite(frame)
+            if is_bad is None:
+                yield frame
+            elif is_stored_as_is:
+                first = n_samples_before + int(np.argmax(is_bad.any(axis=0)))
+                raise AudioError(
+                    f"expected finite samples, but {label} holds NaN or infinite ones, the first at"
+                    f" {first / frame.sample_rate:.4f} s ({int(is_bad.sum())} of the {is_bad.size} samples"
+                    " around it): check what wrote it"
+                )
+            else:  # a decoder led astray by damage
+                log.note_fault()
+            n_samples_before += frame.samples
+
+
+def _not_finite(frame: "AudioFrame") -> NDArray[np.bool_] | None:
+    """Which samples `[C, n]` of `frame` are NaN or infinite, if any are."""
+    if not frame.format.name.startswith(("flt", "dbl")):
+        return None
+    channels = frame_channels(frame)
+    if channels is None:
+        return None
+    is_finite = np.isfinite(channels)
+    return None if is_finite.all() else ~is_finite
 
 
 class _Mixer:

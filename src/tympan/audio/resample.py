@@ -1,5 +1,6 @@
 """FFmpeg's audio frames into mono at 16 kHz; and noticing when mixing the channels would silence them."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -25,6 +26,10 @@ _CANCELLED = 0.01
 _HEALED = 0.25
 """... and are trusted again above this one: the gap keeps the choice from flickering."""
 
+_GROUP_S = 1.0
+"""Sound that is converted together: Opus comes in frames of 20 ms, and a round of Python's calls for each of
+them takes twice as long as its decoding."""
+
 _PACKED_DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 _MAX_PLANES = 8
 """PyAV lists the planes of a planar frame reliably only up to FFmpeg's eight fixed pointers."""
@@ -48,7 +53,7 @@ class MonoResampler:
         from av.audio.resampler import AudioResampler
 
         pieces = []
-        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        kind = _kind(frame)
         if kind != self._kind:
             pieces = self.flush()
             self._kind = kind
@@ -119,6 +124,36 @@ def mixing_weights(layout: "AudioLayout") -> NDArray[np.float64] | None:
     return mixed.astype(np.float64) if mixed.size == layout.nb_channels else None
 
 
+def group_frames(frames: Iterable["AudioFrame"]) -> Iterator[list["AudioFrame"]]:
+    """`frames`, in order, in groups of one kind: a second of sound each, or as much as there is."""
+    group: list[AudioFrame] = []
+    group_kind: tuple[str, str, int] | None = None
+    n_samples = 0
+    for frame in frames:
+        kind = _kind(frame)
+        if group and (kind != group_kind or n_samples >= _GROUP_S * frame.sample_rate):
+            yield group
+            group, n_samples = [], 0
+        group_kind = kind
+        group.append(frame)
+        n_samples += frame.samples
+    if group:
+        yield group
+
+
+def join_frames(frames: Sequence["AudioFrame"]) -> "AudioFrame":
+    """The sound of `frames`, at least one and all of one kind, as one frame without a time stamp."""
+    from av.audio.fifo import AudioFifo
+
+    if len(frames) == 1:
+        return frames[0]
+    joined = AudioFifo()
+    for frame in frames:
+        frame.pts = None  # else a gap between them were an error
+        joined.write(frame)
+    return cast("AudioFrame", joined.read())
+
+
 def frame_channels(frame: "AudioFrame") -> NDArray[np.generic] | None:
     """The samples of `frame`, `[C, n]` in its own dtype; None for a format that NumPy cannot hold."""
     dtype = _PACKED_DTYPES.get(frame.format.packed.name)
@@ -168,6 +203,11 @@ def channel_products(channels: NDArray[np.generic]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         products: NDArray[np.float64] = values @ values.T
     return products
+
+
+def _kind(frame: "AudioFrame") -> tuple[str, str, int]:
+    """What makes frames parts of one sound: format, layout, and samples per second."""
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _mono_samples(frame: "AudioFrame") -> NDArray[np.float32]:
