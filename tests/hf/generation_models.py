@@ -75,6 +75,7 @@ def random_pair(transformers, seed: int = 0, **changes):
 
 def real_pair(transformers, transcriber):
     """Our model and transformers' with the weights of a transcriber, and the checkpoint's settings."""
+    from encodings_kept import remember_encodings
     from oracles import transformers_twin
     from tympan.adapters.hf.generation_config import whisper_generation_config
 
@@ -88,6 +89,7 @@ def real_pair(transformers, transcriber):
         setattr(theirs.config, name, known[name])
     ours = WhisperForConditionalGeneration(WhisperConfig.from_dict(theirs.config.to_dict())).eval()
     ours.load_state_dict(model.state_dict())
+    remember_encodings(ours.get_encoder(), "encode")
     ours.generation_config = settings
     return ours, theirs
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import tympan
+from encodings_kept import remember_encodings
 from oracles import transformers_twin
 from tympan.adapters.hf.pipelines.pipeline import UnknownTaskError
 from tympan.adapters.hf.pipelines.speech import SpeechSettings, pipeline_generation_config
@@ -622,7 +623,9 @@ GREEDY = {"generate_kwargs": {"num_beams": 1}}
 
 def speech_model(name):
     """The model under test."""
-    return tympan.WhisperForConditionalGeneration.from_pretrained(name, local_files_only=True)
+    model = tympan.WhisperForConditionalGeneration.from_pretrained(name, local_files_only=True)
+    remember_encodings(model.get_encoder(), "encode")
+    return model
 
 
 @pytest.fixture(scope="module")

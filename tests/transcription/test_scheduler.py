@@ -53,6 +53,8 @@ class Pool:
 
 
 class Heard:
+    is_exact = True
+
     def __init__(self, window: Window) -> None:
         self.window = window
 

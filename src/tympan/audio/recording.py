@@ -57,6 +57,11 @@ class Recording:
         """
         return F.pad(self._features(start_frame, n_frames), (0, WINDOW_FRAMES - n_frames))
 
+    def start_of_window(self, start_frame: int, n_frames: int, n_silent: int) -> Tensor:
+        """Features [M, n_frames + n_silent] of the frames from `start_frame` on, then of digital silence."""
+        levels = F.pad(self._levels(start_frame, n_frames), (0, n_silent), value=SILENCE_LOG10)
+        return scale_log10_mel(levels, self._peak)
+
     def opening(self) -> Tensor:
         """Features [M, 3000] of the first 30 s; a shorter recording is followed by digital silence.
 

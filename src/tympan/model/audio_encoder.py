@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
 from tympan.model.blocks import EncoderLayer, embedding
+from tympan.model.cache import LayerKeysValues
 from tympan.model.trace import Trace
 
 _LONGEST_WAVELENGTH = 10_000
@@ -60,14 +62,7 @@ class AudioEncoder(nn.Module):
                 f" pad or cut the features to {expected}"
             )
         trace = trace or Trace()
-        if features.dtype == torch.bfloat16 and features.device.type == "cpu" and not self.training:
-            states = F.gelu(_convolve(features.transpose(1, 2), self.conv1))  # [B, W, D]
-            states = F.gelu(_convolve(states, self.conv2))  # [B, S, D]
-        else:
-            states = F.gelu(self.conv1(features))  # [B, D, W]
-            states = F.gelu(self.conv2(states)).transpose(1, 2)  # [B, S, D]
-        states = states + self.embed_positions.weight
-        states = F.dropout(states, p=self.dropout, training=self.training)
+        states = self._embed(features)
         trace.keep_hidden(states)
         for layer in self.layers:
             # LayerDrop (Fan et al. 2019): in training, a layer is now and then left out.
@@ -81,6 +76,37 @@ class AudioEncoder(nn.Module):
         normed: Tensor = self.layer_norm(states)
         trace.replace_last_hidden(normed)
         return normed
+
+    def encode_start(self, features: Tensor, behind: Sequence[LayerKeysValues]) -> Tensor:
+        """Audio states [B, S', D] of the first 2 × S' frames of windows, `features` [B, M, 2 × S'].
+
+        `behind` stands in for the rest: every layer's keys and values of a window that all of them end like.
+        """
+        states = self._embed(features)
+        for layer, rest in zip(self.layers, behind, strict=True):
+            states = layer(states, behind=rest)
+        normed: Tensor = self.layer_norm(states)
+        return normed
+
+    def keys_values(self, features: Tensor) -> tuple[tuple[LayerKeysValues, ...], Tensor]:
+        """Every layer's keys and values of a window [1, M, W], and its audio states [1, S, D]."""
+        kept: list[LayerKeysValues] = []
+        states = self._embed(features)
+        for layer in self.layers:
+            states = layer(states, keys_values=kept)
+        layers = (LayerKeysValues(kv.keys.contiguous(), kv.values.contiguous()) for kv in kept)
+        return tuple(layers), self.layer_norm(states)
+
+    def _embed(self, features: Tensor) -> Tensor:
+        """What the convolutions make of `features` [B, M, W], at its positions: [B, W / 2, D]."""
+        if features.dtype == torch.bfloat16 and features.device.type == "cpu" and not self.training:
+            states = F.gelu(_convolve(features.transpose(1, 2), self.conv1))  # [B, W, D]
+            states = F.gelu(_convolve(states, self.conv2))  # [B, S, D]
+        else:
+            states = F.gelu(self.conv1(features))  # [B, D, W]
+            states = F.gelu(self.conv2(states)).transpose(1, 2)  # [B, S, D]
+        states = states + self.embed_positions.weight[: states.shape[1]]
+        return F.dropout(states, p=self.dropout, training=self.training)
 
     def forward(self, features: Tensor) -> Tensor:
         """`encode`, without a trace."""

@@ -78,10 +78,24 @@ class EncoderLayer(FeedForwardMixin, nn.Module):
         self.fc2 = nn.Linear(architecture.encoder_ffn_dim, width)
         self.final_layer_norm = nn.LayerNorm(width)
 
-    def forward(self, states: Tensor, weights: list[Tensor] | None = None) -> Tensor:
-        """[B, S, D] -> [B, S, D]; attention weights are appended to `weights`, if that is a list."""
+    def forward(
+        self,
+        states: Tensor,
+        weights: list[Tensor] | None = None,
+        *,
+        behind: LayerKeysValues | None = None,
+        keys_values: list[LayerKeysValues] | None = None,
+    ) -> Tensor:
+        """[B, S, D] -> [B, S, D]; attention weights are appended to `weights`, if that is a list.
+
+        With `behind`, the layer's keys and values of a whole window, states are those of the first positions
+        of one, and look at the rest of `behind` too. Their own are appended to `keys_values`.
+        """
         normed = self.self_attn_layer_norm(states)
-        heard = self.self_attn(*self.self_attn.project(normed), weights=weights)
+        queries, own = self.self_attn.project(normed)
+        if keys_values is not None:
+            keys_values.append(own)
+        heard = self.self_attn(queries, own if behind is None else own.before(behind), weights=weights)
         states = states + self._drop(heard)
         states = self._feed_forward(states)
         if states.dtype == torch.float16:  # large models come close to its limit

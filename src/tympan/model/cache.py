@@ -21,6 +21,20 @@ class LayerKeysValues:
     keys: Tensor
     values: Tensor
 
+    def before(self, other: LayerKeysValues) -> LayerKeysValues:
+        """These, and behind them as many of `other`'s as are missing to its number of positions.
+
+        `other`, of one row, is the same for all N.
+        """
+        n_rows, _, n_positions, _ = self.keys.shape
+        rest = (
+            buffer[:, :, n_positions:].expand(n_rows, -1, -1, -1) for buffer in (other.keys, other.values)
+        )
+        more_keys, more_values = rest
+        return LayerKeysValues(
+            torch.cat((self.keys, more_keys), dim=2), torch.cat((self.values, more_values), dim=2)
+        )
+
 
 class TextCache(Protocol):
     """What the decoder asks of a memory of text: `SelfAttentionCache`, or one that grows."""
@@ -166,6 +180,11 @@ class CrossAttentionCache:
         return CrossAttentionCache(
             tuple(LayerKeysValues(change(kv.keys), change(kv.values)) for kv in self.layers)
         )
+
+    def before(self, other: CrossAttentionCache) -> CrossAttentionCache:
+        """Every window, and behind it the rest of the one window of `other`."""
+        pairs = zip(self.layers, other.layers, strict=True)
+        return CrossAttentionCache(tuple(kv.before(rest) for kv, rest in pairs))
 
     def window(self, index: int) -> CrossAttentionCache:
         """A view of one window."""

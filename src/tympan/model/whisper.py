@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
 from tympan.model.rounded_audio import SCALE_BYTES
+from tympan.model.silence import Silence
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.threads import Threads
 from tympan.model.trace import Trace
@@ -51,6 +53,7 @@ class Whisper(nn.Module):
         self.tie_weights()
         self.precision: Precision | None = None
         self.threads = Threads()
+        self._silence: Silence | None = None
 
     @classmethod
     def from_state(
@@ -103,6 +106,7 @@ class Whisper(nn.Module):
         decoder.audio_cache_dtype = dtype if dtype != precision.decoder else None
         decoder.takes_lean_steps = True
         self.precision = precision
+        self._silence = None
         self.threads.may_change = precision.is_int8
 
     def tie_weights(self) -> None:
@@ -132,6 +136,15 @@ class Whisper(nn.Module):
     def listen(self, audio_states: Tensor) -> CrossAttentionCache:
         """What the decoder's layers need to know of `audio_states` [B, S, D], computed once per window."""
         return self.model.decoder.listen(audio_states)
+
+    def hear_start(self, features: Tensor) -> CrossAttentionCache:
+        """`listen` to windows of which only the start is given, `features` [B, M, 2 × S']; silence follows.
+
+        An approximation, in the time that S' positions take: see `Silence`. For inference alone.
+        """
+        if self._silence is None:
+            self._silence = Silence.of(self)
+        return self._silence.hear(self, features)
 
     def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
         """What steps read of `audio`, which takes less memory if it is rounded."""
@@ -184,6 +197,14 @@ class Whisper(nn.Module):
             dtype = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
             n_audio = 2 * width * n_positions * dtype.itemsize
         return n_bytes + n_windows * self.architecture.decoder_layers * n_audio
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._silence = None  # it was made by parameters that are about to change
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_silence": None}
 
     def forward(self, features: Tensor, tokens: Tensor) -> Tensor:
         """Logits float32 [B, T, V] of `tokens` int64 [B, T] given `features` [B, M, W], without a past."""

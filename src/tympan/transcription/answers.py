@@ -128,7 +128,8 @@ def _spelled(question: Ask | AskLanguages) -> str:
     if isinstance(question, AskLanguages):
         return f"languages {_place(question.window)} {_digest(question.spans)}"
     previous = _digest(question.previous)
-    return f"text {_place(question.window)} {question.temperature} {question.language} {previous}"
+    kind = "text" if question.is_exact else "approximate text"
+    return f"{kind} {_place(question.window)} {question.temperature} {question.language} {previous}"
 
 
 def _spelled_pieces(window: Window, pieces: Sequence[Piece]) -> str:

@@ -9,8 +9,11 @@ from tympan.audio.recording import Recording
 from tympan.search.language import among
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.window_decoder import HeardWindow, WindowDecoder
-from tympan.transcription.windows import Clip, Window, window_at
+from tympan.transcription.windows import LONGEST_APPROXIMATE_FRAMES, Clip, Window, window_at
 from tympan.units import WINDOW_FRAMES
+
+_SURE_PROBABILITY = 0.9
+"""Of a language, from which an approximation of the window is enough to tell it by."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,27 @@ def detect_language(
     first: HeardWindow | None = None
     totals: dict[str, float] = {}
     for number, window in enumerate(spread_windows(clips, options.language_detection_segments), start=1):
-        (heard,) = decoder.hear([(recording, window)])
+        heard, probabilities = _listen(decoder, recording, window, options)
         first = first or heard
-        for language, probability in among(decoder.languages(heard), options.languages).items():
+        for language, probability in probabilities.items():
             totals[language] = totals.get(language, 0.0) + probability
         likeliest = max(totals, key=lambda language: totals[language])
         if totals[likeliest] / number >= options.language_detection_threshold:
             break
     return FoundLanguage(likeliest, totals[likeliest] / number, first)
+
+
+def _listen(
+    decoder: WindowDecoder, recording: Recording, window: Window, options: TranscribeOptions
+) -> tuple[HeardWindow, dict[str, float]]:
+    """A window and the probability of each language in it; heard approximately only if that makes it sure."""
+    if options.approximate_padding and window.n_frames <= LONGEST_APPROXIMATE_FRAMES:
+        heard = decoder.hear_approximately(recording, window)
+        probabilities = among(decoder.languages(heard), options.languages)
+        if max(probabilities.values()) >= _SURE_PROBABILITY:
+            return heard, probabilities
+    (heard,) = decoder.hear([(recording, window)])
+    return heard, among(decoder.languages(heard), options.languages)
 
 
 def spread_windows(clips: Sequence[Clip], n_windows: int) -> list[Window]:

@@ -15,13 +15,18 @@ from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.windows import Window
 from tympan.units import WINDOW_FRAMES
 
+_SURE_LOGPROB = -0.6
+_SURE_NO_SPEECH_PROB = 0.5
+_SURE_COMPRESSION_RATIO = 2.0
+"""Within them lies the text of almost every clip that is heard well."""
+
 
 @dataclass(frozen=True)
 class Ask:
     """A window to be decoded: the text tokens said before it, at a temperature, in a language.
 
     A segment that begins before the second `complete_to_s` of the recording is to be written, not left to a
-    next window.
+    next window. Unless it `is_exact`, the window may be heard without the silence that fills it up.
     """
 
     window: Window
@@ -29,6 +34,7 @@ class Ask:
     temperature: float
     language: str
     complete_to_s: float = 0.0
+    is_exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,16 @@ def has_failed(attempt: Attempt, options: TranscribeOptions) -> bool:
     return (_repeats(attempt, options) or unlikely) and not (silent and unlikely)
 
 
+def is_doubtful(attempt: Attempt, options: TranscribeOptions) -> bool:
+    """Whether what was heard approximately is to be heard again.
+
+    So it is where it says nothing, repeats itself, is unsure, or does not pass the gates of `options`.
+    """
+    is_unsure = attempt.avg_logprob < _SURE_LOGPROB or attempt.no_speech_prob > _SURE_NO_SPEECH_PROB
+    repeats = attempt.is_loop or attempt.compression_ratio > _SURE_COMPRESSION_RATIO
+    return not attempt.text or is_unsure or repeats or has_failed(attempt, options)
+
+
 def is_silence(attempt: Attempt, options: TranscribeOptions) -> bool:
     """Whether the window is taken to hold no speech: the model says so, and its text is not likely either."""
     if options.no_speech_threshold is None or attempt.no_speech_prob <= options.no_speech_threshold:
@@ -108,8 +124,14 @@ def decode_with_fallback(
 ) -> Generator[Ask, Attempt, Attempt]:
     """Asks for attempts along the temperature ladder; returns the first that has not failed, or the best.
 
-    The temperature of `ask` is that of the ladder's first step.
+    The temperature of `ask` is that of the ladder's first step. Unless it is exact, there is an attempt
+    before that step, which stands if nothing is doubtful about it.
     """
+    if not ask.is_exact:
+        attempt = yield ask
+        if not is_doubtful(attempt, options):
+            return attempt
+        ask = replace(ask, is_exact=True)
     attempts = [(yield ask)]
     for temperature in options.temperature[1:]:
         if not has_failed(attempts[-1], options):

@@ -73,6 +73,11 @@ class TranscribeOptions(DecodeOptions):
     batch_size: int = option(
         1, "windows decoded together; above 1 the recording is cut at silence into parts that go side by side"
     )
+    approximate_padding: bool = option(
+        False,
+        "hear windows of up to 20 s without the silence that fills them up to 30, in a fraction of the time; "
+        "where their text is doubtful they are heard again with it",
+    )
     vad_filter: bool | None = option(
         None, "listen only where a voice detector hears speech; none: if windows are batched"
     )
@@ -165,6 +170,10 @@ class TranscribeOptions(DecodeOptions):
         self._require(
             not self.multilingual or self.language is None,
             "multilingual", "False when a language is given: it means to detect that of every window",
+        )  # fmt: skip
+        self._require(
+            not self.multilingual or not self.approximate_padding,
+            "approximate_padding", "False with multilingual, which tells languages apart in whole windows",
         )  # fmt: skip
         self._require(
             self.languages is None or self.language is None, "languages", "None when a language is given"

@@ -109,13 +109,23 @@ def _answer_about_languages(
 
 
 def _hear(decoder: WindowDecoder, tasks: list[LoopTask]) -> None:
-    """Let every task have heard the window it asks for."""
-    waiting = [
-        (task, task.ask.window)
-        for task in tasks
-        if task.ask and (task.heard is None or task.heard.window != task.ask.window)
-    ]
+    """Let every task have heard the window it asks for, as exactly as it does."""
+    waiting = []
+    for task in tasks:
+        ask = task.ask
+        if ask is None or (task.heard is not None and _answers(task.heard, ask)):
+            continue
+        if isinstance(ask, Ask) and not ask.is_exact:
+            task.heard = decoder.hear_approximately(task.recording, ask.window)
+        else:
+            waiting.append((task, ask.window))
     if waiting:
         heard = decoder.hear([(task.recording, window) for task, window in waiting])
         for (task, _), one in zip(waiting, heard, strict=True):
             task.heard = one
+
+
+def _answers(heard: HeardWindow, ask: Question) -> bool:
+    """Whether what was `heard` is what is asked about."""
+    is_exact = not isinstance(ask, Ask) or ask.is_exact
+    return heard.window == ask.window and heard.is_exact == is_exact

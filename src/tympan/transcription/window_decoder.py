@@ -30,16 +30,23 @@ from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.segments import Piece
 from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard
 from tympan.transcription.windows import Window
-from tympan.units import FRAMES_PER_POSITION, positions_to_seconds, seconds_to_positions
+from tympan.units import FRAMES_PER_POSITION, FRAMES_PER_SECOND, positions_to_seconds, seconds_to_positions
+
+_SILENT_FRAMES = FRAMES_PER_SECOND
+"""Behind a window's sound, a second of silence that is heard where the rest is not."""
 
 
 @dataclass(frozen=True)
 class HeardWindow:
-    """A window that has passed the encoder: it is at `place` among the windows heard with it."""
+    """A window that has passed the encoder: it is at `place` among the windows heard with it.
+
+    `is_exact`: with the silence that fills it up to 30 s.
+    """
 
     window: Window
     batch: CrossAttentionCache
     place: int
+    is_exact: bool = True
 
     @cached_property
     def audio(self) -> CrossAttentionCache:
@@ -69,6 +76,14 @@ class WindowDecoder:
     def is_multilingual(self) -> bool:
         """Whether there is a language to detect."""
         return self._vocabulary.is_multilingual
+
+    @torch.inference_mode()
+    def hear_approximately(self, recording: Recording, window: Window) -> HeardWindow:
+        """Pass a `window` of a recording through the encoder, but for most of the silence behind it."""
+        n_silent = _SILENT_FRAMES + window.n_frames % FRAMES_PER_POSITION
+        features = recording.start_of_window(window.start_frame, window.n_frames, n_silent)
+        with self._model.threads.for_large():
+            return HeardWindow(window, self._model.hear_start(features[None]), 0, is_exact=False)
 
     @torch.inference_mode()
     def hear(self, windows: Sequence[tuple[Recording, Window]]) -> list[HeardWindow]:

@@ -10,6 +10,9 @@ from tympan.units import WINDOW_FRAMES, frames_to_seconds, seconds_to_frames
 LONGEST_COMPLETE_FRAMES = WINDOW_FRAMES - 100
 """A window whose last second is empty is written to its end: the model sees that its sound ends there."""
 
+LONGEST_APPROXIMATE_FRAMES = WINDOW_FRAMES * 2 // 3
+"""A window that is longer has too little silence behind it to be worth an approximation."""
+
 
 @dataclass(frozen=True)
 class Clip:
