@@ -1,8 +1,8 @@
 """What encoders of real models made of windows, kept: most tests of decoders hear the same few recordings.
 
-An encoder is a function of its window and its weights alone, and for 30 s in float32 it takes much of the time
-of a test. So what one has made is handed out again to whoever asks the same of the same weights. Tests of
-encoders themselves do not come this way.
+An encoder is a function of its window and its weights alone, and for 30 s in float32 it takes much of a
+test. So what one has made is handed out again to whoever asks the same of the same weights. Tests of encoders
+themselves do not come this way.
 """
 
 from __future__ import annotations
