@@ -26,14 +26,12 @@ class LayerKeysValues:
 
         `other`, of one row, is the same for all N.
         """
-        n_rows, _, n_positions, _ = self.keys.shape
-        rest = (
-            buffer[:, :, n_positions:].expand(n_rows, -1, -1, -1) for buffer in (other.keys, other.values)
-        )
-        more_keys, more_values = rest
-        return LayerKeysValues(
-            torch.cat((self.keys, more_keys), dim=2), torch.cat((self.values, more_values), dim=2)
-        )
+
+        def joined(own: Tensor, whole: Tensor) -> Tensor:
+            rest = whole[:, :, own.shape[2] :].expand(len(own), -1, -1, -1)
+            return torch.cat((own, rest), dim=2)
+
+        return LayerKeysValues(joined(self.keys, other.keys), joined(self.values, other.values))
 
 
 class TextCache(Protocol):
