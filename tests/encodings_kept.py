@@ -35,8 +35,8 @@ def remember_encodings(encoder, method="forward"):
         features = next(iter(given.values()))
         if features.shape[-1] != _REAL_FRAMES or torch.is_grad_enabled() or _is_traced(given.get("trace")):
             return compute(*arguments, **options)
-        others = [(name, _told_apart(value)) for name, value in given.items() if value is not None]
-        key = (kind, repr(others), str(features.dtype), _weights(encoder))
+        asked = [(name, _told_apart(value)) for name, value in given.items() if value is not None]
+        key = (kind, repr(asked), _weights(encoder))
         if key not in _kept:
             _kept[key] = compute(*arguments, **options)
         _kept.move_to_end(key)
@@ -58,7 +58,7 @@ def _told_apart(value):
     if not isinstance(value, Tensor):
         return value
     data = value.contiguous().view(-1).view(torch.uint8).numpy()
-    return tuple(value.shape), hashlib.blake2b(data, digest_size=16).digest()
+    return value.dtype, tuple(value.shape), hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _weights(encoder):

@@ -9,7 +9,7 @@ from tympan.audio.recording import Recording
 from tympan.search.language import among
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.window_decoder import HeardWindow, WindowDecoder
-from tympan.transcription.windows import LONGEST_APPROXIMATE_FRAMES, Clip, Window, window_at
+from tympan.transcription.windows import Clip, Window, window_at
 from tympan.units import WINDOW_FRAMES
 
 _SURE_PROBABILITY = 0.9
@@ -56,7 +56,7 @@ def _listen(
     decoder: WindowDecoder, recording: Recording, window: Window, options: TranscribeOptions
 ) -> tuple[HeardWindow, dict[str, float]]:
     """A window and the probability of each language in it; heard approximately only if that makes it sure."""
-    if options.approximate_padding and window.n_frames <= LONGEST_APPROXIMATE_FRAMES:
+    if options.approximate_padding and window.is_short:
         heard = decoder.hear_approximately(recording, window)
         probabilities = among(decoder.languages(heard), options.languages)
         if max(probabilities.values()) >= _SURE_PROBABILITY:

@@ -18,7 +18,7 @@ from tympan.units import WINDOW_FRAMES
 _SURE_LOGPROB = -0.6
 _SURE_NO_SPEECH_PROB = 0.5
 _SURE_COMPRESSION_RATIO = 2.0
-"""Within them lies the text of almost every clip that is heard well."""
+"""Within them lies the text of most clips: 44 of 50 in English, with base."""
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,7 @@ from tympan.transcription.invented import skip_invented
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.segments import Piece, WindowPieces, split_at_timestamps
 from tympan.transcription.spoken_languages import AskLanguages, LanguagesHeard, first_run, spans_of
-from tympan.transcription.windows import (
-    LONGEST_APPROXIMATE_FRAMES,
-    LONGEST_COMPLETE_FRAMES,
-    Clip,
-    Window,
-    window_at,
-)
+from tympan.transcription.windows import LONGEST_COMPLETE_FRAMES, Clip, Window, window_at
 from tympan.units import frames_to_seconds, seconds_to_frames
 
 TimeWords = Callable[[Window, Sequence[Piece], float, str], Sequence[Piece]]
@@ -106,7 +100,7 @@ class RecordingLoop:
                     self._options.temperature[0],
                     language,
                     complete_to_s,
-                    is_exact=not self._may_approximate(window),
+                    is_exact=not (self._options.approximate_padding and window.is_short),
                 )
                 attempt = yield from decode_with_fallback(ask, self._options, self._budget)
                 found = self._find(window, attempt, clip)
@@ -120,10 +114,6 @@ class RecordingLoop:
                 done = Window(window.start_frame, frame - window.start_frame)
                 again, recovered = yield from self._recover(done, found.pieces, language)
                 yield WindowResult(_merged(segments, again), found.dropped, recovered, frame)
-
-    def _may_approximate(self, window: Window) -> bool:
-        """Whether `window` may be heard without the silence that fills it up."""
-        return self._options.approximate_padding and window.n_frames <= LONGEST_APPROXIMATE_FRAMES
 
     def _one_language(self, window: Window) -> Generator[AskLanguages, LanguagesHeard, tuple[Window, str]]:
         """`window` as far as it is in one language, and that language."""

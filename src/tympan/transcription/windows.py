@@ -10,7 +10,7 @@ from tympan.units import WINDOW_FRAMES, frames_to_seconds, seconds_to_frames
 LONGEST_COMPLETE_FRAMES = WINDOW_FRAMES - 100
 """A window whose last second is empty is written to its end: the model sees that its sound ends there."""
 
-LONGEST_APPROXIMATE_FRAMES = WINDOW_FRAMES * 2 // 3
+_LONGEST_SHORT_FRAMES = WINDOW_FRAMES * 2 // 3
 """A window that is longer has too little silence behind it to be worth an approximation."""
 
 
@@ -38,6 +38,11 @@ class Window:
     def end_s(self) -> float:
         """Where its sound ends, in seconds from the start of the recording."""
         return frames_to_seconds(self.start_frame + self.n_frames)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether much of what the encoder hears is the silence behind it."""
+        return self.n_frames <= _LONGEST_SHORT_FRAMES
 
     @property
     def duration_s(self) -> float:
