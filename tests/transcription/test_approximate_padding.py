@@ -10,6 +10,7 @@ import pytest
 from tympan.audio.decode import read_waveform
 from tympan.errors import OptionError
 from tympan.transcription import detection, fallback
+from tympan.transcription.answers import Answers
 from tympan.transcription.fallback import Ask, Attempt, RetryBudget, decode_with_fallback, is_doubtful
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.window_decoder import WindowDecoder
@@ -119,6 +120,27 @@ def test_doubt_leads_to_the_transcript_without_it(tiny_en, sample, hearings, mon
     found = tiny_en.transcribe(sample, approximate_padding=True, **GREEDY)
     assert [kind for kind, _ in hearings] == ["approximate", "exact"]
     assert found.segments == exact.segments
+
+
+@pytest.mark.parametrize(("sure_from", "kind"), [(-0.6, "approximate"), (0.0, "exact")])
+def test_a_run_that_goes_on_hears_as_it_would_have(
+    tiny_en, sample, hearings, monkeypatch, *, sure_from, kind
+) -> None:
+    monkeypatch.setattr(fallback, "_SURE_LOGPROB", sure_from)
+    options = TranscribeOptions(word_timestamps=True, approximate_padding=True, **GREEDY)
+
+    def run_on(known):
+        entries = []
+        stream = tiny_en.stream(sample, options, answers=Answers(known, entries.append))
+        assert list(stream)
+        return stream.transcript, entries
+
+    whole, entries = run_on([])
+    hearings.clear()
+    again, new = run_on(entries[:-1])  # all but the times of the words
+    assert [how for how, _ in hearings] == [kind]
+    assert len(new) == 1
+    assert again == whole
 
 
 def test_long_windows_are_heard_as_ever(tiny_en, sample, hearings) -> None:

@@ -163,7 +163,10 @@ class RecordingJob:
         if known is not None:
             return known
         if task.heard is None or task.heard.window != window:  # its text was known, and not asked for
-            (task.heard,) = self._decoder.hear([(self._recording, window)])
+            if task.is_exact:
+                (task.heard,) = self._decoder.hear([(self._recording, window)])
+            else:
+                task.heard = self._decoder.hear_approximately(self._recording, window)
         timed = self._decoder.time_words(
             task.heard,
             pieces,

@@ -24,6 +24,7 @@ from tympan.transcription.window_decoder import HeardWindow, WindowDecoder
 class LoopTask:
     """One loop over a part of `recording`: what it waits for, and the window it heard last.
 
+    `is_exact` says how the window is to be heard that it asked about last, also if the answer was known.
     `loop` is set once the task exists, since what it is made of may ask the task for the window. What an
     earlier run left among its `answers` is not asked again.
     """
@@ -32,6 +33,7 @@ class LoopTask:
     loop: Loop | None = None
     heard: HeardWindow | None = None
     ask: Question | None = None
+    is_exact: bool = True
     is_done: bool = False
     answers: PartAnswers = field(default_factory=PartAnswers)
 
@@ -48,7 +50,9 @@ class LoopTask:
                 if isinstance(event, WindowResult):
                     results.append(event)
                     event = next(self.loop)
-                elif known := self.answers.recall(event):
+                    continue
+                self.is_exact = not isinstance(event, Ask) or event.is_exact
+                if known := self.answers.recall(event):
                     event = self.loop.send(known)
                 else:
                     self.ask = event
