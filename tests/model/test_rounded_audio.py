@@ -12,7 +12,7 @@ from tympan.model.cache import CrossAttentionCache, LayerKeysValues
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _HearRounded
 from tympan.model.precision import Precision
-from tympan.model.rounded_audio import RoundedAudio, weighted_sums
+from tympan.model.rounded_audio import RoundedAudio, count_parts, rounded_bytes, weighted_sums
 from tympan.model.row_cache import AudioRows
 
 pytestmark = pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor")
@@ -45,9 +45,9 @@ def test_sums_are_of_the_rows_that_are_named():
 
 
 @pytest.mark.parametrize(("n_windows", "n_hypotheses"), [(1, 1), (1, 5), (3, 1), (3, 2)])
-@pytest.mark.parametrize("width", [6, 16, 64])
-def test_rounded_audio_is_heard_as_exact_audio_is(n_windows, n_hypotheses, width):
-    cache = random_cache(n_windows, width=width)
+@pytest.mark.parametrize(("width", "n_positions"), [(6, 75), (16, 75), (64, 75), (16, 820), (6, 1009)])
+def test_rounded_audio_is_heard_as_exact_audio_is(n_windows, n_hypotheses, width, n_positions):
+    cache = random_cache(n_windows, width=width, n_positions=n_positions)
     queries = torch.randn(n_windows * n_hypotheses, 4 * width, generator=torch.Generator().manual_seed(9))
     by_head = queries.view(n_windows, n_hypotheses, 4, width).transpose(1, 2)
     hear = _HearRounded()
@@ -63,9 +63,20 @@ def test_rounded_audio_is_heard_as_exact_audio_is(n_windows, n_hypotheses, width
 def test_a_row_takes_a_byte_a_number_and_eight():
     rounded = random_cache(2, width=16, n_positions=75).rounded
     assert rounded.n_windows == 2
-    assert [layer.shape for layer in rounded.keys] == [(2, 4, 16, 83)] * 2
+    assert [layer.shape for layer in rounded.keys] == [(2, 4, 1, 16, 83)] * 2
     assert [layer.shape for layer in rounded.values] == [(2, 4, 75, 24)] * 2
     assert all(layer.dtype == torch.uint8 for layers in rounded.buffers for layer in layers)
+
+
+@pytest.mark.parametrize(
+    ("n_positions", "n_parts"), [(1, 1), (400, 1), (401, 1), (820, 4), (1009, 1), (1500, 4), (3000, 8)]
+)
+def test_keys_are_cut_into_even_parts(n_positions, n_parts):
+    assert count_parts(n_positions) == n_parts
+    rounded = random_cache(1, width=6, n_positions=n_positions).rounded
+    assert [layer.shape for layer in rounded.keys] == [(1, 4, n_parts, 6, n_positions // n_parts + 8)] * 2
+    layers = zip(rounded.keys, rounded.values, strict=True)
+    assert [keys.nbytes + values.nbytes for keys, values in layers] == [rounded_bytes(n_positions, 4, 24)] * 2
 
 
 def test_rounded_windows_come_and_go():

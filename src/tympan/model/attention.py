@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -176,13 +177,13 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     # Where no maximum need be taken off the scores, columns of ones beside the values make the sums.
     is_small = bool(_longest(asked) * _longest(keys) < _MOST_STEPS)
     if is_small:
-        values = torch.cat((values, _ones(values)), dim=-1)
+        values = torch.cat((values, _ones(n_keys).expand(len(values), -1, -1)), dim=-1)
     else:
         asked = (queries * width**-0.5).reshape(asked.shape)
         values = values.contiguous()
     by_channel = keys.transpose(1, 2)  # [N × H, K, S]
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
-    found: Tensor = asked.new_empty(n_rows * n_heads, n_queries, values.shape[2])
+    found: Tensor = asked.new_empty(n_rows, n_queries, n_heads, width).transpose(1, 2)
     buffer = asked.new_empty(n_rows * n_heads, n_at_once, n_keys)
     for start in range(0, n_queries, n_at_once):
         part = slice(start, min(start + n_at_once, n_queries))
@@ -192,10 +193,11 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
             _exponentiate_(scores)
         else:
             torch.softmax(scores, dim=-1, out=scores)
-        torch.bmm(scores, values, out=found[:, part])
-    if is_small:
-        found = (found[..., :width] / found[..., width:].float().sum(dim=-1, keepdim=True)).to(queries.dtype)
-    return found.view(queries.shape)
+        sums = torch.bmm(scores, values).view(n_rows, n_heads, -1, values.shape[2])
+        if is_small:
+            sums = sums[..., :width] / sums[..., width:].float().sum(dim=-1, keepdim=True)
+        found[:, :, part] = sums
+    return found
 
 
 def _exponentiate_(steps: Tensor) -> None:
@@ -209,15 +211,15 @@ def _exponentiate_(steps: Tensor) -> None:
     patterns.add_(_BITS_OF_ONE)
 
 
-def _ones(values: Tensor) -> Tensor:
-    """A one for each of the S `values` [..., S, K], in that of eight columns that sums up its eighth.
+@lru_cache(maxsize=8)
+def _ones(n_values: int) -> Tensor:
+    """A one for each of as many values, in that of eight columns that sums up its eighth: bfloat16 [S, 8].
 
-    [..., S, 8]. Sums are rounded as the values are; those of eighths more finely, and each to its own side.
+    Sums are rounded as the values are; those of eighths more finely, and each to its own side.
     """
-    n_values = values.shape[-2]
-    columns = torch.arange(n_values, device=values.device)[:, None] * _N_SUMS // n_values
-    ones: Tensor = columns == torch.arange(_N_SUMS, device=values.device)
-    return ones.to(values.dtype).expand(*values.shape[:-1], _N_SUMS)
+    with torch.inference_mode(mode=False):
+        columns = torch.arange(n_values)[:, None] * _N_SUMS // n_values
+        return (columns == torch.arange(_N_SUMS)).bfloat16()
 
 
 def _longest(vectors: Tensor) -> Tensor:

@@ -69,8 +69,9 @@ class Int8AudioLinear(Int8Module):
         least, most = min(least, 0.0), max(most, 0.0)
         scale = max((most - least) / self.n_steps, torch.finfo(torch.float32).tiny)
         zero = round(-least / scale) if math.isfinite(scale) else 0
-        places = torch.add(torch.tensor(self._place(zero)), exact, alpha=1 / scale)
-        return self._to_bytes(places), scale, zero
+        # Memory that was just written is in the caches, and new memory is not.
+        places = exact * (1 / scale) if exact is states else exact.mul_(1 / scale)
+        return self._to_bytes(places.add_(self._place(zero))), scale, zero
 
     def _place(self, byte: int) -> float:
         """Where `byte` lies among the numbers that `_to_bytes` takes."""

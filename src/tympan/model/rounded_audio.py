@@ -5,6 +5,10 @@ positions, weighted by the query; and what it hears is the sum of the rows of th
 shares. PyTorch has such sums for tables of embeddings (FBGEMM's). They read int8 rows, each with a scale and
 an offset of its own, as fast as memory gives them, where a product of matrices takes several times as long
 for a single query: there is nothing in it that is used twice.
+
+The keys of a head are cut into parts of some positions each. A sum of rows goes through its rows once for every
+few hundred numbers of their width: in whole rows that is here and there in memory, in parts one part after the
+other, in half the time.
 """
 
 from __future__ import annotations
@@ -17,15 +21,18 @@ from typing import Self
 import torch
 from torch import Tensor
 
-SCALE_BYTES = 8
+_SCALE_BYTES = 8
 """Behind each row: its scale and its least number, float32."""
+
+_MOST_IN_PART = 400
+"""Positions of the audio in a part of the keys."""
 
 
 @dataclass(frozen=True)
 class RoundedAudio:
     """Keys and values of B windows for every layer, rounded to 255 steps between a row's ends.
 
-    keys: uint8 [B, H, K, S + 8] per layer, the square root of K already divided by.
+    keys: uint8 [B, H, P, K, S / P + 8] per layer, in P parts, the square root of K already divided by.
     values: uint8 [B, H, S, K + 8] per layer.
     """
 
@@ -35,9 +42,10 @@ class RoundedAudio:
     @classmethod
     def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
         """`keys` and `values` [B, H, S, K] of every layer, rounded."""
-        turned = (layer.transpose(2, 3) for layer in keys)
+        n_parts = count_parts(keys[0].shape[2])
+        turned = (layer.unflatten(2, (n_parts, -1)).transpose(3, 4) for layer in keys)
         return cls(
-            [_rounded(layer, factor=layer.shape[2] ** -0.5) for layer in turned],
+            [_rounded(layer, factor=layer.shape[3] ** -0.5) for layer in turned],
             [_rounded(layer) for layer in values],
         )
 
@@ -66,11 +74,23 @@ class RoundedAudio:
         Those of the keys and where each sum begins, then those of the values and where each begins.
         """
         n_windows, n_heads, n_positions, _ = self.values[0].shape
-        n_channels = self.keys[0].shape[2]
+        n_parts, n_channels = self.keys[0].shape[2:4]
         n_queries = n_rows // n_windows
-        of_keys = _picks(n_windows, n_queries, n_heads, n_channels)
+        of_keys = _picks(n_windows, n_queries, n_heads * n_parts, n_channels)
         of_values = _picks(n_windows, n_queries, n_heads, n_positions)
         return [*of_keys, *of_values]
+
+
+def count_parts(n_positions: int) -> int:
+    """Into how many even parts the keys of as many positions are cut: few small ones, or else a single one."""
+    fewest = -(-n_positions // _MOST_IN_PART)
+    return next((count for count in range(fewest, 4 * fewest) if n_positions % count == 0), 1)
+
+
+def rounded_bytes(n_positions: int, n_heads: int, width: int) -> int:
+    """Bytes of a layer's keys and values of a window, of H heads that have the `width` D together."""
+    n_rows = n_heads * n_positions + width * count_parts(n_positions)
+    return 2 * width * n_positions + _SCALE_BYTES * n_rows
 
 
 def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
@@ -87,7 +107,7 @@ def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor)
 
 
 def _rounded(windows: Tensor, factor: float = 1.0) -> Tensor:
-    """The rows of `windows` [B, H, rows, width] times `factor`, rounded: uint8 [B, H, rows, width + 8].
+    """The rows of `windows` [B, ..., width] times `factor`, rounded: uint8 [B, ..., width + 8].
 
     One window after the other, whose float32 copy the processor's caches hold.
     """
@@ -101,8 +121,8 @@ def _rounded(windows: Tensor, factor: float = 1.0) -> Tensor:
 
 
 @lru_cache(maxsize=8)  # for windows that come and go, in a few kinds of search
-def _picks(n_windows: int, n_queries: int, n_heads: int, size: int) -> tuple[Tensor, Tensor]:
-    """Each query's heads in turn, and of each the `size` rows of its window; int32, and where each begins."""
-    rows = torch.arange(n_windows * n_heads * size, dtype=torch.int32).view(n_windows, 1, n_heads, size)
-    picked = rows.expand(n_windows, n_queries, n_heads, size).reshape(-1)
+def _picks(n_windows: int, n_queries: int, n_tables: int, size: int) -> tuple[Tensor, Tensor]:
+    """For each query the tables of its window in turn, of each its `size` rows; int32, and where each begins."""
+    rows = torch.arange(n_windows * n_tables * size, dtype=torch.int32).view(n_windows, 1, n_tables, size)
+    picked = rows.expand(n_windows, n_queries, n_tables, size).reshape(-1)
     return picked, torch.arange(0, len(picked) + 1, size, dtype=torch.int32)

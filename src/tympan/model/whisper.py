@@ -15,7 +15,7 @@ from tympan.model.cache import AudioCache, CrossAttentionCache, SelfAttentionCac
 from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
-from tympan.model.rounded_audio import SCALE_BYTES
+from tympan.model.rounded_audio import rounded_bytes
 from tympan.model.silence import Silence
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.threads import Threads
@@ -191,8 +191,7 @@ class Whisper(nn.Module):
         )
         width, n_positions = self.architecture.d_model, self.architecture.max_source_positions
         if decoder.rounds_audio:
-            n_heads = self.architecture.decoder_attention_heads
-            n_audio = 2 * width * n_positions + SCALE_BYTES * (width + n_heads * n_positions)
+            n_audio = rounded_bytes(n_positions, self.architecture.decoder_attention_heads, width)
         else:
             dtype = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
             n_audio = 2 * width * n_positions * dtype.itemsize
