@@ -9,6 +9,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import small_whisper
@@ -17,7 +18,7 @@ from tympan.config import Architecture
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
 from tympan.model.precision import Precision, choose_precision
-from tympan.model.quantized import Int8Linear, Int8WeightLinear
+from tympan.model.quantized import Int8Linear, Int8SparingLinear
 from tympan.model.top_tokens import likeliest_tokens, top_tokens
 from tympan.model.whisper import Whisper
 from tympan.text.normalize import EnglishTextNormalizer
@@ -61,8 +62,13 @@ def read(model, features, tokens, *, one_by_one: bool):
         return torch.cat([model.project(model.hidden(part, cache, audio)) for part in parts], dim=1)
 
 
+def sparing(layers, *, n_inputs: int = 256):
+    """The layer, as it would be behind others."""
+    return Int8SparingLinear(layers, reads=nn.Linear(64, n_inputs), norm=nn.LayerNorm(64))
+
+
 @pytest.mark.parametrize("n_rows", [1, 3, 8, 70])
-@pytest.mark.parametrize("kind", [Int8Linear, Int8WeightLinear])
+@pytest.mark.parametrize("kind", [Int8Linear, sparing])
 def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
     torch.manual_seed(0)
     layer = nn.Linear(256, 96)
@@ -71,6 +77,32 @@ def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
     assert found.shape == exact.shape
     assert (found - exact).norm() < ROUNDING * exact.norm()
     assert not torch.equal(found, exact)
+
+
+def test_inputs_that_get_large_are_spared():
+    torch.manual_seed(0)
+    norm, first, second = nn.LayerNorm(64), nn.Linear(64, 256), nn.Linear(256, 96)
+    with torch.no_grad():
+        first.weight[7] *= 300
+        first.bias[90] += 100
+        norm.weight[3] = 40
+        first.weight[200, 3] += 10
+        states = F.gelu(first(norm(torch.randn(3, 64))))
+        exact = second(states)
+        layer = Int8SparingLinear({"fc2": second}, reads=first, norm=norm)
+        error, error_of_all = ((kind(states) - exact).norm() for kind in (layer, Int8Linear({"fc2": second})))
+    assert {7, 90, 200} <= set(layer.spared.tolist())
+    assert len(layer.spared) == 16
+    assert error < 0.03 * error_of_all
+    weight, bias = layer._float_parameters()
+    assert torch.equal(weight[:, layer.spared], second.weight[:, layer.spared])
+    torch.testing.assert_close(weight, second.weight, atol=1e-3, rtol=0)
+    assert torch.equal(bias, second.bias)
+
+
+def test_all_inputs_may_be_spared():
+    layer, states = nn.Linear(9, 4), torch.randn(2, 9)
+    torch.testing.assert_close(sparing({"fc2": layer}, n_inputs=9)(states), layer(states))
 
 
 def test_states_of_very_different_sizes_are_evened_out():

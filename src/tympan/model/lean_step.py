@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
 from tympan.model.cpu import this_cpu
-from tympan.model.quantized import Int8Linear, Int8WeightLinear
+from tympan.model.quantized import Int8Linear, Int8SparingLinear
 from tympan.model.rounded_audio import weighted_sums
 
 logger = logging.getLogger(__name__)
@@ -227,16 +227,20 @@ class _Int8(nn.Module):
         return projected
 
 
-class _Int8Weight(nn.Module):
-    """An `Int8WeightLinear` of states [N, in]."""
+class _Int8Sparing(nn.Module):
+    """An `Int8SparingLinear` of states [N, in]."""
 
-    def __init__(self, linear: Int8WeightLinear) -> None:
+    def __init__(self, linear: Int8SparingLinear) -> None:
         super().__init__()
-        self.weight, self.scales, self.bias = linear.weight, linear.scales, linear.bias
+        self.packed = linear.packed
+        self.is_seven_bit: bool = linear.is_seven_bit
+        self.spared, self.exact = linear.spared, linear.exact
 
     def forward(self, states: Tensor) -> Tensor:
-        projected: Tensor = torch._weight_int8pack_mm(states.to(torch.bfloat16), self.weight, self.scales)
-        return projected + self.bias
+        exact = states.index_select(1, self.spared)
+        rest = states.index_fill(1, self.spared, 0.0)
+        projected: Tensor = torch.ops.quantized.linear_dynamic(rest, self.packed, self.is_seven_bit)
+        return torch.addmm(projected, exact, self.exact)
 
 
 class _Three(nn.Module):
@@ -252,10 +256,10 @@ class _Three(nn.Module):
 
 def _lean(module: nn.Module) -> nn.Module:
     """`module`, or what computes the same for states that its norm has reduced already."""
+    if isinstance(module, Int8SparingLinear):
+        return _Int8Sparing(module)
     if isinstance(module, Int8Linear):
         return _Int8(module)
-    if isinstance(module, Int8WeightLinear):
-        return _Int8Weight(module)
     return module
 
 
