@@ -159,7 +159,7 @@ class _Layer(nn.Module):
 def _gelu_without_onednn(states: Tensor) -> Tensor:
     """GELU of `states` [N, D], N × D even, by PyTorch's own kernel.
 
-    Contiguous numbers are given to oneDNN, whose way to its kernel takes 50 us within a step, for 2048 of them.
+    Contiguous numbers are given to oneDNN, whose way to its kernel takes 50 us within a step, for 2048.
     """
     n_rows = states.shape[0]
     return F.gelu(states.view(2, -1).t()).t().view(n_rows, -1)

@@ -1,8 +1,8 @@
 """Linear layers in int8: a quarter of float32's bytes to read, which is what a step of the decoder waits for.
 
 Weights are rounded once, symmetrically, with a scale for each output. Activations are rounded at every call,
-with one scale and offset for all of them (PyTorch's dynamic quantisation, by FBGEMM's kernels), except behind the
-activation function: the few that may be a hundred times the rest stay float32 there.
+with one scale and offset for all of them (PyTorch's dynamic quantisation, by FBGEMM's kernels), except behind
+the activation function: the few that may be a hundred times the rest stay float32 there.
 """
 
 from __future__ import annotations
@@ -167,12 +167,14 @@ class Int8SparingLinear(Int8Linear):
         """Float32 [..., in] -> float32 [..., out]."""
         rows = states.reshape(-1, self.in_features)
         exact = rows.index_select(1, self.spared)
-        projected = super().forward(rows.index_fill(1, self.spared, 0.0))
-        return torch.addmm(projected, exact, self.exact).view(*states.shape[:-1], -1)
+        of_rest = super().forward(rows.index_fill(1, self.spared, 0.0))
+        projected: Tensor = torch.addmm(of_rest, exact, self.exact)
+        return projected.view(*states.shape[:-1], -1)
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
         weight, bias = super()._float_parameters()
-        return weight.index_copy(1, self.spared, self.exact.t()), bias
+        weight[:, self.spared] = self.exact.t()
+        return weight, bias
 
 
 def _largest_outputs(layer: nn.Linear, norm: nn.LayerNorm) -> Tensor:

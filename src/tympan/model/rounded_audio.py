@@ -6,9 +6,9 @@ shares. PyTorch has such sums for tables of embeddings (FBGEMM's). They read int
 an offset of its own, as fast as memory gives them, where a product of matrices takes several times as long
 for a single query: there is nothing in it that is used twice.
 
-The keys of a head are cut into parts of some positions each. A sum of rows goes through its rows once for every
-few hundred numbers of their width: in whole rows that is here and there in memory, in parts one part after the
-other, in half the time.
+The keys of a head are cut into parts of some positions each. A sum of rows goes through its rows once for
+every few hundred numbers of their width: in whole rows that is here and there in memory, in parts one part
+after the other, in half the time.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class RoundedAudio:
     @classmethod
     def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
         """`keys` and `values` [B, H, S, K] of every layer, rounded."""
-        n_parts = count_parts(keys[0].shape[2])
-        turned = (layer.unflatten(2, (n_parts, -1)).transpose(3, 4) for layer in keys)
+        n_windows, n_heads, n_positions, width = keys[0].shape
+        in_parts = (n_windows, n_heads, count_parts(n_positions), -1, width)
         return cls(
-            [_rounded(layer, factor=layer.shape[3] ** -0.5) for layer in turned],
+            [_rounded(layer.view(in_parts).transpose(3, 4), factor=width**-0.5) for layer in keys],
             [_rounded(layer) for layer in values],
         )
 
@@ -82,7 +82,7 @@ class RoundedAudio:
 
 
 def count_parts(n_positions: int) -> int:
-    """Into how many even parts the keys of as many positions are cut: few small ones, or else a single one."""
+    """Into how many even parts the keys of as many positions are cut: few small ones, or else one."""
     fewest = -(-n_positions // _MOST_IN_PART)
     return next((count for count in range(fewest, 4 * fewest) if n_positions % count == 0), 1)
 
@@ -122,7 +122,7 @@ def _rounded(windows: Tensor, factor: float = 1.0) -> Tensor:
 
 @lru_cache(maxsize=8)  # for windows that come and go, in a few kinds of search
 def _picks(n_windows: int, n_queries: int, n_tables: int, size: int) -> tuple[Tensor, Tensor]:
-    """For each query the tables of its window in turn, of each its `size` rows; int32, and where each begins."""
+    """For each query its window's tables in turn, of each the `size` rows; int32, and where each begins."""
     rows = torch.arange(n_windows * n_tables * size, dtype=torch.int32).view(n_windows, 1, n_tables, size)
     picked = rows.expand(n_windows, n_queries, n_tables, size).reshape(-1)
     return picked, torch.arange(0, len(picked) + 1, size, dtype=torch.int32)
