@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,8 @@ weighted by them: 1500 times 2 to the power of 108 is 5e35, of 3e38."""
 
 _BITS_OF_ONE = 0x3F80
 
-_N_SUMS = 8
-"""In which the weights of a query are summed up, where they are not shares yet."""
+_MOST_SUMS = 4
+"""In which the weights of a query are summed up, where they are not shares yet: each is rounded by itself."""
 
 
 class Attention(nn.Module):
@@ -171,16 +170,13 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     n_rows, n_heads, n_queries, width = queries.shape
     n_keys = keys.shape[2]
     keys = keys.reshape(n_rows * n_heads, n_keys, width).contiguous()
-    values = values.reshape(n_rows * n_heads, n_keys, width)
+    values = values.reshape(n_rows * n_heads, n_keys, width).contiguous()
     in_steps = width**-0.5 / math.log(2) * _STEPS_PER_OCTAVE
     asked: Tensor = (queries * in_steps).reshape(n_rows * n_heads, n_queries, width)
-    # Where no maximum need be taken off the scores, columns of ones beside the values make the sums.
+    # Where no maximum need be taken off the scores, what is heard is divided by the sum of their exponentials.
     is_small = bool(_longest(asked) * _longest(keys) < _MOST_STEPS)
-    if is_small:
-        values = torch.cat((values, _ones(n_keys).expand(len(values), -1, -1)), dim=-1)
-    else:
+    if not is_small:
         asked = (queries * width**-0.5).reshape(asked.shape)
-        values = values.contiguous()
     by_channel = keys.transpose(1, 2)  # [N × H, K, S]
     n_at_once = max(min(n_queries, _SCORES_AT_ONCE // (n_rows * n_heads * n_keys)), 1)
     found: Tensor = asked.new_empty(n_rows, n_queries, n_heads, width).transpose(1, 2)
@@ -191,12 +187,11 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         torch.bmm(asked[:, part], by_channel, out=scores)
         if is_small:
             _exponentiate_(scores)
+            heard = torch.bmm(scores, values) / _sums(scores)
         else:
             torch.softmax(scores, dim=-1, out=scores)
-        sums = torch.bmm(scores, values).view(n_rows, n_heads, -1, values.shape[2])
-        if is_small:
-            sums = sums[..., :width] / sums[..., width:].float().sum(dim=-1, keepdim=True)
-        found[:, :, part] = sums
+            heard = torch.bmm(scores, values)
+        found[:, :, part] = heard.view(n_rows, n_heads, -1, width)
     return found
 
 
@@ -211,15 +206,15 @@ def _exponentiate_(steps: Tensor) -> None:
     patterns.add_(_BITS_OF_ONE)
 
 
-@lru_cache(maxsize=8)
-def _ones(n_values: int) -> Tensor:
-    """A one for each of as many values, in that of eight columns that sums up its eighth: bfloat16 [S, 8].
+def _sums(weights: Tensor) -> Tensor:
+    """The sum of each row of `weights` bfloat16 [..., S]: float32 [..., 1].
 
-    Sums are rounded as the values are; those of eighths more finely, and each to its own side.
+    PyTorch sums up in float32 and rounds the sum, but takes three times as long where it is not to round.
     """
-    with torch.inference_mode(mode=False):
-        columns = torch.arange(n_values)[:, None] * _N_SUMS // n_values
-        return (columns == torch.arange(_N_SUMS)).bfloat16()
+    n_weights = weights.shape[-1]
+    n_sums = next(count for count in range(_MOST_SUMS, 0, -1) if n_weights % count == 0)
+    sums: Tensor = weights.view(*weights.shape[:-1], n_sums, -1).sum(dim=-1)
+    return sums.float().sum(dim=-1, keepdim=True)
 
 
 def _longest(vectors: Tensor) -> Tensor:

@@ -182,7 +182,8 @@ def _largest_outputs(layer: nn.Linear, norm: nn.LayerNorm) -> Tensor:
     weight, shift = layer.weight.detach().float(), norm.bias.detach().float()
     means = weight @ shift + bias_of(layer)
     spreads = torch.linalg.vector_norm(weight * norm.weight.detach().float(), dim=1)
-    return (means + _DEVIATIONS * spreads).topk(min(_N_SPARED, len(means))).indices
+    largest: Tensor = (means + _DEVIATIONS * spreads).topk(min(_N_SPARED, len(means))).indices
+    return largest
 
 
 def weight_bytes(module: nn.Module) -> int:
