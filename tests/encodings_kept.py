@@ -23,13 +23,27 @@ _MOST_KEPT = 200
 _kept: OrderedDict[tuple, object] = OrderedDict()
 
 
+def remember_encodings_of_all(monkeypatch, kind, method="forward"):
+    """Let no encoder of the class `kind` compute anything twice, as `remember_encodings` does for one."""
+    compute = getattr(kind, method)
+
+    def recall(encoder, *arguments, **options):
+        remembering = _remembering(encoder, method, functools.partial(compute, encoder))
+        return remembering(*arguments, **options)
+
+    monkeypatch.setattr(kind, method, functools.wraps(compute)(recall))
+
+
 def remember_encodings(encoder, method="forward"):
     """Let `method` of `encoder`, whose first argument are features, compute nothing twice."""
-    compute = getattr(encoder, method)
+    setattr(encoder, method, _remembering(encoder, method, getattr(encoder, method)))
+
+
+def _remembering(encoder, method, compute):
+    """`compute`, which is `method` of `encoder`, with a memory."""
     signature = inspect.signature(compute)
     kind = f"{type(encoder).__module__}.{type(encoder).__name__}.{method}"
 
-    @functools.wraps(compute)
     def recall(*arguments, **options):
         given = signature.bind(*arguments, **options).arguments
         features = next(iter(given.values()))
@@ -45,7 +59,7 @@ def remember_encodings(encoder, method="forward"):
         # A copy, since some put what they have made of it in its place.
         return _kept[key].clone() if isinstance(_kept[key], Tensor) else copy.copy(_kept[key])
 
-    setattr(encoder, method, recall)
+    return recall
 
 
 def _is_traced(trace):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import tympan
+from encodings_kept import remember_encodings_of_all
 from tympan.adapters.checkpoints.convert_openai import convert_openai
 from tympan.audio.decode import read_waveform
+from tympan.model.audio_encoder import AudioEncoder
 
 NAMES = {"openai/whisper-tiny.en": "tiny_en", "openai/whisper-base": "base"}
 QUILTER = "en_ls_1272-128104-0000.flac"
@@ -37,11 +39,14 @@ def folder_of(request, tmp_path_factory) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def run_in_both(folder_of) -> Callable[..., tuple[Any, Any]]:
+def run_in_both(folder_of, monkeypatch) -> Callable[..., tuple[Any, Any]]:
     """Runs `example(library, model, *given)` in tympan, by the model's name, and in transformers."""
+    transformers = pytest.importorskip("transformers")
+    # Each example loads its models, all of the same two checkpoints, and hears one of a few clips.
+    remember_encodings_of_all(monkeypatch, AudioEncoder, "encode")
+    remember_encodings_of_all(monkeypatch, transformers.models.whisper.modeling_whisper.WhisperEncoder)
 
     def run(example: Callable[..., Any], model: str, *given: Any) -> tuple[Any, Any]:
-        transformers = pytest.importorskip("transformers")
         folder = folder_of(model)
         return example(tympan, model, *given), example(transformers, folder, *given)
 

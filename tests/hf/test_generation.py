@@ -175,7 +175,7 @@ LONG_CALLS = {
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", LONG_CALLS)
 def test_a_long_recording(pairs, name, seed):
-    ours, theirs = both(pairs(seed), sound(1, 530, seed), **{**LONG, **LONG_CALLS[name]})
+    ours, theirs = both(pairs(seed), sound(1, 330, seed), **{**LONG, **LONG_CALLS[name]})
     assert_same(ours, theirs)
 
 
@@ -555,7 +555,7 @@ REAL_CALLS = {
 def test_real_speech(request, speech_manifest, size, name):
     transcriber = request.getfixturevalue(size)
     pair = real_pair(transformers, transcriber)
-    rows = [row for row in speech_manifest("clips") if row["language"] == "en"][4:7]
+    rows = [row for row in speech_manifest("clips") if row["language"] == "en" and row["duration"] < 5][:3]
     features = torch.cat([real_features(row["path"]) for row in rows])
     ours, theirs = both(pair, features, **REAL_CALLS[name])
     assert_same(ours, theirs)

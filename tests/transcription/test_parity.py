@@ -55,7 +55,7 @@ def test_clips(base, openai_model, speech_manifest, clip):
 )
 def test_a_long_recording(tiny_en, openai_model, speech_manifest, options):
     (row,) = [row for row in speech_manifest("longform") if row["audio"] == "dev_en_lj_gap40_silence.flac"]
-    samples = read_waveform(row["path"])
+    samples = read_waveform(row["path"])[16_000 * 30 : 16_000 * 110]  # 40 s of silence in the middle
     asked = dict(temperature=0.0, beam_size=None, **options)
     theirs = openai_model(tiny_en).transcribe(samples, fp16=False, **{**asked, "beam_size": None})
     assert_same(tiny_en.transcribe(samples, **asked, **AS_IN_THE_REFERENCE), theirs)

@@ -88,7 +88,7 @@ def test_words_are_the_references(request, openai_model, speech_manifest, size, 
 @pytest.mark.filterwarnings("ignore")
 def test_a_long_recording_goes_on_at_its_last_word(tiny_en, openai_model, speech_manifest):
     (row,) = [row for row in speech_manifest("longform") if row["audio"] == "dev_en_lj_gap40_silence.flac"]
-    samples = read_waveform(row["path"])
+    samples = read_waveform(row["path"])[16_000 * 30 : 16_000 * 110]  # 40 s of silence in the middle
     options = {"word_timestamps": True, **GREEDY}
     ours = tiny_en.transcribe(samples, **options, **AS_IN_THE_REFERENCE)
     assert_in_order(ours)
