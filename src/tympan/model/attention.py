@@ -173,7 +173,7 @@ def attend_by_products(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     values = values.reshape(n_rows * n_heads, n_keys, width).contiguous()
     in_steps = width**-0.5 / math.log(2) * _STEPS_PER_OCTAVE
     asked: Tensor = (queries * in_steps).reshape(n_rows * n_heads, n_queries, width)
-    # Where no maximum need be taken off the scores, what is heard is divided by the sum of their exponentials.
+    # Where no maximum need be taken off the scores, what is heard is divided by the sum of exponentials.
     is_small = bool(_longest(asked) * _longest(keys) < _MOST_STEPS)
     if not is_small:
         asked = (queries * width**-0.5).reshape(asked.shape)
