@@ -58,6 +58,7 @@ def test_the_callers_samples_are_not_changed(tiny_en, sample):
 
 
 def test_program_and_library_give_the_same_text(tiny_en, sample):
+    as_the_program_has_it = tympan.load_model("tiny.en", offline=True)  # int8 may break lines elsewhere
     finished = subprocess.run(
         [sys.executable, "-m", "tympan", "--model", "tiny.en", "--offline", "--format", "txt", str(sample)],
         capture_output=True,
@@ -65,7 +66,8 @@ def test_program_and_library_give_the_same_text(tiny_en, sample):
         check=True,
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
-    assert finished.stdout == tympan.render(tiny_en.transcribe(sample), "txt")
+    assert finished.stdout == tympan.render(as_the_program_has_it.transcribe(sample), "txt")
+    assert finished.stdout.split() == tiny_en.transcribe(sample).text.split()
     assert finished.stderr == ""
 
 
