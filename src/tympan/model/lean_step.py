@@ -232,15 +232,12 @@ class _Int8Sparing(nn.Module):
 
     def __init__(self, linear: Int8SparingLinear) -> None:
         super().__init__()
-        self.packed = linear.packed
-        self.is_seven_bit: bool = linear.is_seven_bit
+        self.of_rest = _Int8(linear)
         self.spared, self.exact = linear.spared, linear.exact
 
     def forward(self, states: Tensor) -> Tensor:
         exact = states.index_select(1, self.spared)
-        rest = states.index_fill(1, self.spared, 0.0)
-        projected: Tensor = torch.ops.quantized.linear_dynamic(rest, self.packed, self.is_seven_bit)
-        return torch.addmm(projected, exact, self.exact)
+        return torch.addmm(self.of_rest(states.index_fill(1, self.spared, 0.0)), exact, self.exact)
 
 
 class _Three(nn.Module):

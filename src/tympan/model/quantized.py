@@ -259,15 +259,13 @@ def _empty_quantised(shape: Sequence[int], scales: Tensor) -> tuple[Tensor, Tens
     return quantised, numbers
 
 
-def rounded(
-    weight: Tensor, enlargement: Tensor | None = None, *, to: torch.dtype = torch.float32
-) -> tuple[Tensor, Tensor]:
-    """`weight` [out, in], its inputs enlarged, in int8, and the scales [out] of its outputs in the type `to`.
+def rounded(weight: Tensor, enlargement: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`weight` [out, in], its inputs enlarged, in int8, and the scales float32 [out] of its outputs.
 
     Done a part at a time: the output projection is most of a decoder, and never there in float32.
     """
     rounded = torch.empty(weight.shape, dtype=torch.int8)
-    scales = torch.empty(len(weight), dtype=to)
+    scales = torch.empty(len(weight))
     for start in range(0, len(weight), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         exact = weight[rows].to(torch.float32, copy=True)
@@ -275,7 +273,7 @@ def rounded(
             exact.mul_(enlargement)
         largest = torch.linalg.vector_norm(exact, math.inf, dim=1)
         scales[rows] = largest.clamp_(min=torch.finfo(torch.float32).tiny).div_(_LARGEST)
-        exact.div_(scales[rows].float()[:, None]).round_().clamp_(-_LARGEST, _LARGEST)
+        exact.div_(scales[rows, None]).round_().clamp_(-_LARGEST, _LARGEST)
         rounded[rows] = exact  # whole numbers already
     return rounded, scales
 
