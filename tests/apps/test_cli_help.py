@@ -91,7 +91,7 @@ def test_other_shells_are_refused(tympan) -> None:
 
 def test_on_a_terminal_there_is_a_bar_and_text(tmp_path, sample) -> None:
     """The program as a person sees it: the bar comes and goes, the lines stay."""
-    words = [str(sample), "--model", "tiny.en", "--offline", "--beam-size", "None"]
+    words = [str(sample), "--model", "tiny.en", "--offline", "--beam-size", "None", "--dtype", "float32"]
     text, code = on_a_terminal(words)
     assert code == 0
     assert "x real time" in text

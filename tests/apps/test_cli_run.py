@@ -138,7 +138,7 @@ def test_settings_of_the_model_reach_it(tympan, fake, monkeypatch) -> None:
     threads: list[int] = []
     monkeypatch.setattr(library, "set_threads", threads.append)
     words = ["--model", "tiny", "--device", "cpu", "--fp16", "False", "--offline", "--threads", "3"]
-    words += ["--quantize", "none"]
+    words += ["--quantize", "None"]
     assert tympan("talk.mp3", *words, "--language", "Castilian").code == 0
     assert fake.loaded == [
         ("tiny", {"device": "cpu", "dtype": "float32", "quantize": None, "offline": True, **HUB})

@@ -286,9 +286,11 @@ PREFIXES = [
 
 
 @pytest.mark.parametrize("prefix", PREFIXES, ids=str)
-def test_prefixes(folders, pair, prefix):
-    ours, theirs = both(folders("base"), **prefix)
-    for _ in range(2):
+def test_prefixes(folders, fresh, prefix):
+    given, changed = both(folders("base"), **prefix), both(folders("base"), language="french")
+    for tokenizer in changed:
+        tokenizer.set_prefix_tokens(**prefix)
+    for ours, theirs in (given, changed):
         assert ours.prefix_tokens == theirs.prefix_tokens
         assert (ours.language, ours.task) == (theirs.language, theirs.task)
         assert ours.predict_timestamps == theirs.predict_timestamps
@@ -308,13 +310,9 @@ def test_prefixes(folders, pair, prefix):
         assert ours.num_special_tokens_to_add() == theirs.num_special_tokens_to_add()
         assert ours.max_len_single_sentence == theirs.max_len_single_sentence
         assert ours.max_len_sentences_pair == theirs.max_len_sentences_pair
-        ours, theirs = both(folders("base"))
-        assert ours.get_decoder_prompt_ids(
-            **{k: v for k, v in prefix.items() if k != "predict_timestamps"}
-        ) == (theirs.get_decoder_prompt_ids(**{k: v for k, v in prefix.items() if k != "predict_timestamps"}))
-        ours, theirs = both(folders("base"), language="french")
-        ours.set_prefix_tokens(**prefix)
-        theirs.set_prefix_tokens(**prefix)
+    ours, theirs = fresh
+    named = {name: value for name, value in prefix.items() if name != "predict_timestamps"}
+    assert ours.get_decoder_prompt_ids(**named) == theirs.get_decoder_prompt_ids(**named)
 
 
 def test_every_language(fresh):

@@ -53,7 +53,7 @@ def add_precision_flags(group: argparse._ActionsContainer) -> None:
         help="numbers it computes with (default: auto, which tympan doctor explains)",
     )  # fmt: skip
     group.add_argument(
-        "--quantize", default="auto", choices=("auto", "int8", "none"),
+        "--quantize", default="auto", type=str.lower, choices=("auto", "int8", "none"),
         help="int8 weights in the decoder, and in the encoder where --dtype is auto and the processor has no"
         " AMX; auto: where --dtype is auto and the processor has kernels for it (default: auto)",
     )  # fmt: skip
