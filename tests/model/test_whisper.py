@@ -109,6 +109,25 @@ def test_cached_steps_equal_one_pass_and_hypotheses_share_their_window(cuts):
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("n_last", [1, 3])
+@pytest.mark.parametrize("is_padded", [False, True])
+def test_the_last_tokens_alone_are_what_they_are_among_all(n_last, is_padded):
+    model = random_whisper(CONFIGS[2])
+    features, tokens = random_inputs(model)
+    audio = model.listen(model.encode(features))
+    padding = torch.arange(9) >= torch.tensor([[0], [2], [5]]) if is_padded else None
+
+    def read(**arguments):
+        text = model.allocate_cache(len(tokens))
+        states = model.hidden(tokens[:, :9], text, audio, padding=padding, **arguments)
+        return states, model.hidden(tokens[:, 9:10], text, audio)
+
+    (last, behind), (all_states, expected) = read(n_last=n_last), read()
+    assert last.shape[1] == n_last
+    torch.testing.assert_close(last, all_states[:, -n_last:], atol=1e-5, rtol=0)
+    torch.testing.assert_close(behind, expected, atol=1e-5, rtol=0)
+
+
 def test_selected_rows_go_on_as_if_they_had_always_been_there():
     model = random_whisper(CONFIGS[1])
     features, tokens = random_inputs(model, n_windows=1)

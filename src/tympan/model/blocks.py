@@ -38,8 +38,12 @@ def embedding(n_rows: int, width: int, padding_row: int | None = None) -> nn.Emb
 
 
 class FeedForwardMixin:
-    """The half of a layer that looks at one position at a time; dropouts act in training alone."""
+    """The half of a layer that looks at one position at a time; dropouts act in training alone.
 
+    `overwrites` says whether what its linear layers made may be overwritten: nobody else looks at it.
+    """
+
+    overwrites: bool = False
     training: bool
     dropout: float
     activation_dropout: float
@@ -53,7 +57,11 @@ class FeedForwardMixin:
         inner = self.activation(self.fc1(self.final_layer_norm(states)))
         if self.training:
             inner = F.dropout(inner, p=self.activation_dropout)
-        return states + self._drop(self.fc2(inner))
+        return self._add(states, self._drop(self.fc2(inner)))
+
+    def _add(self, states: Tensor, change: Tensor) -> Tensor:
+        """The sum of both, in the memory of `change` if that may be: just written, it is in the caches."""
+        return change.add_(states) if self.overwrites else states + change
 
     def _drop(self, states: Tensor) -> Tensor:
         """`states`, of which some are dropped in training."""
@@ -96,7 +104,7 @@ class EncoderLayer(FeedForwardMixin, nn.Module):
         if keys_values is not None:
             keys_values.append(own)
         heard = self.self_attn(queries, own if behind is None else own.before(behind), weights=weights)
-        states = states + self._drop(heard)
+        states = self._add(states, self._drop(heard))
         states = self._feed_forward(states)
         if states.dtype == torch.float16:  # large models come close to its limit
             limit = torch.finfo(torch.float16).max - _FLOAT16_MARGIN
@@ -133,8 +141,9 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         weights: list[Tensor] | None = None,
         cross_weights: list[Tensor] | None = None,
         cross_heads: Sequence[int] | None = None,
+        n_last: int | None = None,
     ) -> Tensor:
-        """[N, T, D] -> [N, T, D].
+        """[N, T, D] -> [N, T, D], or only the last `n_last` of the T positions.
 
         The keys and values of the T positions are written into `text`; without it there is no past. Without
         `audio`, the layer's keys and values of the audio, only text is looked at. Attention weights are
@@ -145,6 +154,9 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
         queries, remembered = self.self_attn.project(normed)
         if text is not None:
             remembered = text.write(self.index, remembered.keys, remembered.values)
+        if n_last is not None:
+            states, queries = states[:, -n_last:], queries[:, :, -n_last:]
+            mask = None if mask is None else mask[:, :, -n_last:]
         read = self.self_attn(queries, remembered, mask=mask, causal=True, weights=weights)
         states = states + self._drop(read)
         if audio is not None:

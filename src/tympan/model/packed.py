@@ -107,6 +107,7 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
             layer.fc2 = PackedLinear(layer.fc2)
         if activation is not None:
             layer.activation = _as_it_is
+        layer.overwrites = True
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
         attention = layer.encoder_attn

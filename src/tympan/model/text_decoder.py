@@ -64,6 +64,7 @@ class TextDecoder(nn.Module):
         padding: Tensor | None = None,
         mask: Tensor | None = None,
         trace: Trace | None = None,
+        n_last: int | None = None,
     ) -> Tensor:
         """Hidden states [N, T, D] of `tokens` int64 [N, T], which follow those already in `text`.
 
@@ -71,7 +72,8 @@ class TextDecoder(nn.Module):
         written to and moved on by T positions; without it there is no past. `embeddings` [N, T, D] may stand
         in for tokens, `positions` int64 [N, T] for the usual ones. `padding` [N, past + T] is zero for
         tokens that are not to be looked at; `mask` float [N, 1, T, past + T], in its place, is added to the
-        scores as it is. Raises ValueError for rounded `audio` where that is no lean step.
+        scores as it is. With `n_last` the hidden states are those of the last so many tokens alone. Raises
+        ValueError for rounded `audio` where that is no lean step.
         """
         if self.takes_lean_steps and tokens is not None and tokens.shape[1] == 1:
             is_plain = trace is None and padding is None and embeddings is None and not self.training
@@ -96,10 +98,15 @@ class TextDecoder(nn.Module):
         for layer in self.layers:
             if self.training and torch.rand([]) < self.layerdrop:
                 continue
-            states = self._run_layer(cast("DecoderLayer", layer), states, text, audio, mask=mask, trace=trace)
+            n_wanted = n_last if layer is self.layers[-1] else None
+            states = self._run_layer(
+                cast("DecoderLayer", layer), states, text, audio, mask=mask, trace=trace, n_last=n_wanted
+            )
             trace.keep_hidden(states)
         if text is not None:
             text.advance(n_tokens)
+        if n_last is not None:  # the last layer is left out now and then, in training
+            states = states[:, -n_last:]
         normed: Tensor = self.layer_norm(states)
         trace.replace_last_hidden(normed)
         return normed
@@ -176,6 +183,7 @@ class TextDecoder(nn.Module):
         *,
         mask: Tensor | None,
         trace: Trace,
+        n_last: int | None,
     ) -> Tensor:
         heard = None if audio is None else audio.layers[layer.index]
         cross_weights, cross_heads = trace.cross_attentions, None
@@ -194,6 +202,7 @@ class TextDecoder(nn.Module):
                 weights=trace.attentions,
                 cross_weights=cross_weights,
                 cross_heads=cross_heads,
+                n_last=n_last,
             ),
         )
 

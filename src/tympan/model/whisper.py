@@ -164,13 +164,21 @@ class Whisper(nn.Module):
         padding: Tensor | None = None,
         mask: Tensor | None = None,
         trace: Trace | None = None,
+        n_last: int | None = None,
     ) -> Tensor:
         """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions.
 
-        `positions`, `padding`, `mask` and `trace` are those of `TextDecoder.decode`.
+        `positions`, `padding`, `mask`, `trace` and `n_last` are those of `TextDecoder.decode`.
         """
         return self.model.decoder.decode(
-            tokens, text, audio, positions=positions, padding=padding, mask=mask, trace=trace
+            tokens,
+            text,
+            audio,
+            positions=positions,
+            padding=padding,
+            mask=mask,
+            trace=trace,
+            n_last=n_last,
         )
 
     def project(self, hidden: Tensor) -> Tensor:

@@ -282,13 +282,15 @@ class _Group:
         pad, device = self._vocabulary.end_of_text, self._model.device
         padded = [[pad] * (n_prompt - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
         lengths = torch.tensor([len(prompt.tokens) for prompt in prompts], device=device)
-        starts = [n_prompt - len(prompt.tokens) + prompt.start_index for prompt in prompts]
+        n_from_start = [len(prompt.tokens) - prompt.start_index for prompt in prompts]
         is_text = torch.arange(n_prompt, device=device) >= n_prompt - lengths[:, None]
         is_padded = any(len(prompt.tokens) < n_prompt for prompt in prompts)
         rows = TextRows(self._model, audio, n_prompt, is_text if is_padded else None)
-        hidden = rows.read(torch.tensor(padded, dtype=torch.int64, device=device))  # [B, P, D]
+        tokens = torch.tensor(padded, dtype=torch.int64, device=device)
+        hidden = rows.read(tokens, n_last=max(n_from_start))  # [B, .., D]
         each = torch.arange(len(prompts), device=device)
-        ends = torch.cat((hidden[each, torch.tensor(starts, device=device)], hidden[:, -1]))  # [2 B, D]
+        starts = -torch.tensor(n_from_start, device=device)
+        ends = torch.cat((hidden[each, starts], hidden[:, -1]))  # [2 B, D]
         logits = self._model.project(ends)
         return rows, logits[: len(prompts)], logits[len(prompts) :]
 

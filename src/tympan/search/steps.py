@@ -47,8 +47,12 @@ class TextModel(Protocol):
         positions: Tensor | None = None,
         padding: Tensor | None = None,
         trace: Trace | None = None,
+        n_last: int | None = None,
     ) -> Tensor:
-        """Decoder states [N, T, D] of `tokens` int64 [N, T]; `text` moves on by T positions."""
+        """Decoder states [N, T, D] of `tokens` int64 [N, T], or of the last `n_last` of them.
+
+        `text` moves on by T positions.
+        """
 
 
 class TextRows:
@@ -67,8 +71,11 @@ class TextRows:
         self.text: SelfAttentionCache = model.allocate_cache(audio.n_windows, capacity)
         self._is_text = is_text
 
-    def read(self, tokens: Tensor, trace: Trace | None = None) -> Tensor:
-        """Decoder states [N, T, D] of `tokens` int64 [N, T], which follow what was read before."""
+    def read(self, tokens: Tensor, trace: Trace | None = None, *, n_last: int | None = None) -> Tensor:
+        """Decoder states [N, T, D] of `tokens` int64 [N, T], which follow what was read before.
+
+        With `n_last`, those of the last so many tokens.
+        """
         n_past = self.text.length
         padding = self._padding(tokens.shape[0], n_past + tokens.shape[1])
         positions = None
@@ -76,7 +83,7 @@ class TextRows:
             last = self._model.n_text_positions - 1
             positions = (padding.cumsum(dim=1) - 1).clamp(min=0, max=last)[:, n_past:]
         return self._model.hidden(
-            tokens, self.text, self.audio, positions=positions, padding=padding, trace=trace
+            tokens, self.text, self.audio, positions=positions, padding=padding, trace=trace, n_last=n_last
         )
 
     def select(self, rows: Tensor) -> None:

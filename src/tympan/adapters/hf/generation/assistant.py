@@ -103,8 +103,11 @@ class _Decoder:
         positions: Tensor | None = None,
         padding: Tensor | None = None,
         trace: Trace | None = None,
+        n_last: int | None = None,
     ) -> Tensor:
-        return self._decoder.decode(tokens, text, audio, positions=positions, padding=padding, trace=trace)
+        return self._decoder.decode(
+            tokens, text, audio, positions=positions, padding=padding, trace=trace, n_last=n_last
+        )
 
     def project(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._head(hidden)
