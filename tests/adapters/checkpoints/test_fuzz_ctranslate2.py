@@ -29,9 +29,9 @@ def tiny_folder(vocabulary_folder, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "n_mutations", "without"),
     [
-        ("model.bin", 3000, ()),
-        ("config.json", 800, ()),
-        ("tokenizer.json", 800, ()),
+        ("model.bin", 6000, ()),
+        ("config.json", 1500, ()),
+        ("tokenizer.json", 1500, ()),
         ("vocabulary.json", 1000, ("tokenizer.json",)),
     ],
 )

@@ -17,7 +17,7 @@ TOKENS = [bytes([byte]) for byte in range(256)]
 
 @pytest.mark.parametrize(
     ("dtype", "n_mutations", "has_tokenizer"),
-    [("float16", 3000, True), ("q5_1", 1500, True), ("float32", 1000, False)],
+    [("float16", 6000, True), ("q5_1", 3000, True), ("float32", 1000, False)],
 )
 def test_damage_is_refused_by_name_or_does_no_harm(
     vocabulary_folder, tmp_path, dtype, n_mutations, has_tokenizer

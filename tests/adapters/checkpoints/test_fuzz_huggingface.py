@@ -62,7 +62,7 @@ def _write_shards(folder, state):
     [
         ("safetensors", "config.json", 2000),
         ("safetensors", "generation_config.json", 1000),
-        ("safetensors", "model.safetensors", 1500),
+        ("safetensors", "model.safetensors", 3000),
         ("shards", "model.safetensors.index.json", 500),
         ("shards", "model-00001-of-00002.safetensors", 500),
         ("zip", "pytorch_model.bin", 2000),

@@ -15,9 +15,9 @@ from tympan.adapters.checkpoints.parameters import parameter_shapes
 @pytest.mark.parametrize(
     ("name", "bits", "n_mutations"),
     [
-        ("weights.npz", None, 2000),
+        ("weights.npz", None, 4000),
         ("weights.npz", 4, 1000),
-        ("weights.safetensors", 4, 1500),
+        ("weights.safetensors", 4, 3000),
         ("config.json", 4, 1000),
         ("config.json", None, 1000),
     ],

@@ -13,7 +13,7 @@ from tympan.adapters.checkpoints.openai_names import openai_dimensions, openai_n
 from tympan.adapters.checkpoints.parameters import parameter_shapes
 
 
-@pytest.mark.parametrize(("is_zip", "n_mutations"), [(True, 3000), (False, 2000)])
+@pytest.mark.parametrize(("is_zip", "n_mutations"), [(True, 6000), (False, 4000)])
 def test_damage_is_refused_by_name_or_does_no_harm(vocabulary_folder, tmp_path, is_zip, n_mutations):
     folder, config = tmp_path / "damaged", tiny_architecture()
     folder.mkdir()

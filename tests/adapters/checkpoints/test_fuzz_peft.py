@@ -48,7 +48,7 @@ def adapter_tensors():
 @pytest.mark.parametrize(
     ("name", "is_zip", "n_mutations"),
     [
-        ("adapter_config.json", True, 1500),
+        ("adapter_config.json", True, 3000),
         ("adapter_model.safetensors", True, 3500),
         ("adapter_model.bin", True, 2500),
         ("adapter_model.bin", False, 1000),
