@@ -556,11 +556,11 @@ def test_real_speech(request, speech_manifest, size, name):
     transcriber = request.getfixturevalue(size)
     pair = real_pair(transformers, transcriber)
     rows = [row for row in speech_manifest("clips") if row["language"] == "en" and 3 < row["duration"] < 6]
-    rows = rows[:3] if size == "tiny_en" else rows[2:3]
+    rows = rows[:3]
     features = torch.cat([real_features(row["path"]) for row in rows])
     ours, theirs = both(pair, features, **REAL_CALLS[name])
     assert_same(ours, theirs)
-    assert (ours != pair[0].generation_config.pad_token_id).sum() > 10 * len(rows)
+    assert (ours != pair[0].generation_config.pad_token_id).sum() > 30
 
 
 def test_a_long_real_recording(request, tiny_en, speech_manifest):

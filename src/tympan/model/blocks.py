@@ -57,15 +57,16 @@ class FeedForwardMixin:
         inner = self.activation(self.fc1(self.final_layer_norm(states)))
         if self.training:
             inner = F.dropout(inner, p=self.activation_dropout)
-        return self._add(states, self._drop(self.fc2(inner)))
+        return self._add(states, self.fc2(inner))
 
     def _add(self, states: Tensor, change: Tensor) -> Tensor:
-        """The sum of both, in the memory of `change` if that may be: just written, it is in the caches."""
-        return change.add_(states) if self.overwrites else states + change
+        """The sum of both; some of `change` is dropped in training.
 
-    def _drop(self, states: Tensor) -> Tensor:
-        """`states`, of which some are dropped in training."""
-        return F.dropout(states, p=self.dropout) if self.training else states
+        It lies in the memory of `change` if that may be: just written, it is in the caches.
+        """
+        if self.training:
+            change = F.dropout(change, p=self.dropout)
+        return change.add_(states) if self.overwrites else states + change
 
 
 class EncoderLayer(FeedForwardMixin, nn.Module):
@@ -104,7 +105,7 @@ class EncoderLayer(FeedForwardMixin, nn.Module):
         if keys_values is not None:
             keys_values.append(own)
         heard = self.self_attn(queries, own if behind is None else own.before(behind), weights=weights)
-        states = self._add(states, self._drop(heard))
+        states = self._add(states, heard)
         states = self._feed_forward(states)
         if states.dtype == torch.float16:  # large models come close to its limit
             limit = torch.finfo(torch.float16).max - _FLOAT16_MARGIN
@@ -158,10 +159,10 @@ class DecoderLayer(FeedForwardMixin, nn.Module):
             states, queries = states[:, -n_last:], queries[:, :, -n_last:]
             mask = None if mask is None else mask[:, :, -n_last:]
         read = self.self_attn(queries, remembered, mask=mask, causal=True, weights=weights)
-        states = states + self._drop(read)
+        states = self._add(states, read)
         if audio is not None:
             heard = self._listen(self.encoder_attn_layer_norm(states), audio, cross_weights, cross_heads)
-            states = states + self._drop(heard)
+            states = self._add(states, heard)
         return self._feed_forward(states)
 
     def _listen(

@@ -287,7 +287,8 @@ class _Group:
         is_padded = any(len(prompt.tokens) < n_prompt for prompt in prompts)
         rows = TextRows(self._model, audio, n_prompt, is_text if is_padded else None)
         tokens = torch.tensor(padded, dtype=torch.int64, device=device)
-        hidden = rows.read(tokens, n_last=max(n_from_start))  # [B, .., D]
+        n_last = max(n_from_start)
+        hidden = rows.read(tokens, n_last=n_last)  # [B, n_last, D]
         each = torch.arange(len(prompts), device=device)
         starts = -torch.tensor(n_from_start, device=device)
         ends = torch.cat((hidden[each, starts], hidden[:, -1]))  # [2 B, D]
