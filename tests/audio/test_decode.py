@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import tracemalloc
 import warnings
 import wave
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from tympan.audio.container import _finite_frames, decode_source
+from tympan.audio.container import _finite_frames, decode_frames, decode_source
 from tympan.audio.decode import iterate_waveform, read_waveform
 from tympan.audio.promise import ReadingLog
 from tympan.audio.resample import frame_channels, group_frames, join_frames, mono_frame
@@ -283,23 +284,25 @@ class TestSources:
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.fixture
+def opened(monkeypatch):
+    """The files that tympan opened."""
+    files = []
+
+    def remember(*arguments):
+        files.append(open(*arguments))  # noqa: SIM115 - the code under test closes it
+        return files[-1]
+
+    monkeypatch.setattr("tympan.audio.source.open", remember, raising=False)
+    return files
+
+
 class TestClosing:
     @pytest.fixture
     def path(self, tmp_path):
         path = tmp_path / "long.wav"
         path.write_bytes(wav_bytes(np.zeros((16_000 * 70, 1))))
         return path
-
-    @pytest.fixture
-    def opened(self, monkeypatch):
-        files = []
-
-        def remember(*arguments):
-            files.append(open(*arguments))  # noqa: SIM115 - the code under test closes it
-            return files[-1]
-
-        monkeypatch.setattr("tympan.audio.source.open", remember, raising=False)
-        return files
 
     def test_abandoned_iterator_closes_its_file(self, path, opened):
         chunks = iterate_waveform(path)
@@ -318,6 +321,62 @@ class TestClosing:
     def test_nothing_is_opened_before_the_first_chunk_is_asked_for(self, path, opened):
         iterate_waveform(path)
         assert not opened
+
+
+class TestReadingAhead:
+    """A file is decoded in a thread of its own, and nothing else is different."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        path = tmp_path / "tone.ogg"
+        path.write_bytes(encode(tone(40, 48_000), "ogg", "libopus"))
+        return path
+
+    @pytest.fixture
+    def readers(self, monkeypatch):
+        """The names of the threads that decode."""
+        names = set()
+
+        def remember(*arguments):
+            for frame in decode_frames(*arguments):
+                names.add(threading.current_thread().name)
+                yield frame
+
+        monkeypatch.setattr("tympan.audio.container.decode_frames", remember)
+        return names
+
+    def test_a_path_and_bytes_give_the_same_samples(self, path, readers):
+        expected = list(iterate_waveform(path))
+        assert readers == {threading.current_thread().name}
+        readers.clear()
+        for source in (path, path.read_bytes()):
+            chunks = list(iterate_waveform(source, reads_ahead=True))
+            assert all(np.array_equal(*pair) for pair in zip(chunks, expected, strict=True))
+        assert readers == {"tympan-ahead_0"}
+
+    def test_file_objects_and_pipes_are_read_where_they_are(self, path, readers, tmp_path):
+        with path.open("rb") as file:
+            list(iterate_waveform(file, reads_ahead=True))
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+        writer.start()
+        list(iterate_waveform(pipe, reads_ahead=True))
+        writer.join()
+        assert readers == {threading.current_thread().name}
+
+    def test_damage_is_told_of_at_the_line_that_asked(self, path):
+        path.write_bytes(wav_bytes(tone(5))[:100_000])
+        with pytest.warns(AudioWarning, match="could be read") as caught:
+            list(iterate_waveform(path, reads_ahead=True))
+        assert [warning.filename for warning in caught] == [__file__]
+
+    def test_an_abandoned_file_is_closed_and_its_thread_has_ended(self, path, opened):
+        chunks = iterate_waveform(path, reads_ahead=True)
+        next(chunks)
+        del chunks
+        assert [file.closed for file in opened] == [True]
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("tympan-ahead")]
 
 
 class TestChannels:

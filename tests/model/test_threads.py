@@ -114,3 +114,14 @@ def test_a_busy_machine_computes_large_things_with_one_thread_until_it_is_surely
         with chosen.for_large():
             seen.append(torch.get_num_threads())
     assert seen == [1, 1, 1, 3, 3]
+
+
+def test_threads_are_left_to_what_goes_on_beside(three_threads, monkeypatch):
+    monkeypatch.setattr(threads, "_is_busy", lambda n_threads: False)
+    chosen = Threads()
+    chosen.may_change = True
+    seen = []
+    for n_beside in (0, 1, 5):
+        with chosen.for_large(n_beside):
+            seen.append(torch.get_num_threads())
+    assert seen == [3, 2, 1]

@@ -1,12 +1,14 @@
 """Encoded files into mono sound: opening the container, decoding its sound, and outliving damage."""
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tympan.audio.ahead import made_ahead
 from tympan.audio.channels import OneChannel
 from tympan.audio.promise import (
     ReadingLog,
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 _BLOCK_S = 5.0
 """Sound that is judged at once for channels that cancel; what a file of several channels holds undecided."""
 
+_GROUPS_AHEAD = 16
+"""Seconds of sound, nearly, that are decoded before they are asked for: more than is decoded while 30 s are
+searched for speech, so that the decoder never waits."""
+
 _MAX_READ_FAULTS = 16
 """Faults of the container one after another, with no packet between, after which the rest is given up."""
 
@@ -47,7 +53,7 @@ _PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"v=0")
 
 
 def decode_source(
-    source: object, notes: list[str], channel: int | None = None
+    source: object, notes: list[str], channel: int | None = None, *, reads_ahead: bool = False
 ) -> Iterator[NDArray[np.float32]]:
     """Mono pieces `[n]` at 16 kHz of the first (default) sound in `source`, in order.
 
@@ -55,6 +61,8 @@ def decode_source(
         source: a path, `"-"`, the bytes of a file, or a binary file object.
         notes: receives one line for each thing that the caller should warn of.
         channel: the only one to take, counted from 0; None mixes all.
+        reads_ahead: decode in a thread of its own. Not what may keep it waiting, such as a pipe, nor file
+            objects, which may belong to the thread of the caller.
 
     Raises:
         AudioError: the source cannot be opened, holds no sound, or holds NaN or infinite samples.
@@ -66,7 +74,8 @@ def decode_source(
             with open_container(reader) as container:
                 stream = choose_stream(container, reader)
                 mixer = _Mixer(reader.label, notes) if channel is None else OneChannel(channel, reader.label)
-                yield from _decode_stream(container, stream, reader, mixer, notes)
+                n_ahead = _GROUPS_AHEAD if reads_ahead and _is_ours(source) and reader.seekable() else 0
+                yield from _decode_stream(container, stream, reader, mixer, notes, n_ahead=n_ahead)
         except av.FFmpegError as error:
             check_failure(reader)
             raise AudioError(
@@ -142,14 +151,17 @@ def _decode_stream(
     reader: ByteReader,
     mixer: "_Mixer | OneChannel",
     notes: list[str],
+    *,
+    n_ahead: int,
 ) -> Iterator[NDArray[np.float32]]:
     log = ReadingLog()
     n_samples = 0
     frames = _finite_frames(decode_frames(container, stream, log), stream, reader.label, log)
-    for frame in frames:
-        for piece in mixer.push(frame):
-            n_samples += piece.size
-            yield piece
+    with contextlib.closing(made_ahead(frames, n_ahead) if n_ahead else frames) as coming:
+        for frame in coming:
+            for piece in mixer.push(frame):
+                n_samples += piece.size
+                yield piece
     for piece in mixer.finish():
         n_samples += piece.size
         yield piece
@@ -163,6 +175,11 @@ def _decode_stream(
     complaint = log.complaint(reader.label, promised_s)
     if complaint:
         notes.append(complaint)
+
+
+def _is_ours(source: object) -> bool:
+    """Whether nobody else reads what `source` names or holds."""
+    return isinstance(source, str | os.PathLike | bytes)
 
 
 def _read_packets(
@@ -185,7 +202,7 @@ def _read_packets(
 
 def _finite_frames(
     frames: Iterator["AudioFrame"], stream: "AudioStream", label: str, log: ReadingLog
-) -> Iterator["AudioFrame"]:
+) -> Generator["AudioFrame", None, None]:
     """`frames`, joined to longer ones, without those that hold NaN or infinity.
 
     Raises AudioError where the file itself stores these.

@@ -32,7 +32,11 @@ _GROWTH = 1.125
 
 
 def iterate_waveform(
-    source: AudioSource, *, sampling_rate: int | None = None, channel: int | None = None
+    source: AudioSource,
+    *,
+    sampling_rate: int | None = None,
+    channel: int | None = None,
+    reads_ahead: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
     """The sound in `source` as chunks `[n]` of float32 at 16 kHz, in order: 30 s each, the last one shorter.
 
@@ -51,6 +55,8 @@ def iterate_waveform(
               their full scale, unsigned ones as offset binary. They are never changed.
         sampling_rate: of samples, in Hz; None means 16,000. Not for anything else: a file states its own.
         channel: the only one to take, counted from 0; None mixes all.
+        reads_ahead: decode a file in a thread of its own, up to 16 s ahead of what was asked for. Standard
+            input, pipes and file objects are read in the caller's thread all the same.
 
     Raises:
         AudioError: there is no such file, it is not sound, it holds no samples, or some that are not finite.
@@ -61,7 +67,7 @@ def iterate_waveform(
             when mixed, so that the loudest one is used alone.
     """
     rate = _check_sampling_rate(source, sampling_rate)
-    return _iterate(source, rate, channel)
+    return _iterate(source, rate, channel, reads_ahead)
 
 
 def read_waveform(source: AudioSource, *, sampling_rate: int | None = None) -> NDArray[np.float32]:
@@ -85,20 +91,26 @@ def read_waveform(source: AudioSource, *, sampling_rate: int | None = None) -> N
     return waveform
 
 
-def _iterate(source: AudioSource, rate: int, channel: int | None) -> Iterator[NDArray[np.float32]]:
+def _iterate(
+    source: AudioSource, rate: int, channel: int | None, reads_ahead: bool
+) -> Iterator[NDArray[np.float32]]:
     notes: list[str] = []
-    for chunk in _chunks(source, rate, notes, channel):
+    for chunk in _chunks(source, rate, notes, channel, reads_ahead):
         _warn(notes)
         yield chunk
     _warn(notes)
 
 
 def _chunks(
-    source: AudioSource, rate: int, notes: list[str], channel: int | None = None
+    source: AudioSource,
+    rate: int,
+    notes: list[str],
+    channel: int | None = None,
+    reads_ahead: bool = False,
 ) -> Iterator[NDArray[np.float32]]:
-    if _holds_samples(source):
+    if holds_samples(source):
         return _gather(mono_pieces(source, rate, notes, channel))
-    return _gather(decode_source(source, notes, channel))
+    return _gather(decode_source(source, notes, channel, reads_ahead=reads_ahead))
 
 
 def _gather(pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
@@ -117,7 +129,8 @@ def _gather(pieces: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float3
         yield chunk[:n_filled].copy()
 
 
-def _holds_samples(source: object) -> "TypeGuard[np.ndarray | torch.Tensor]":
+def holds_samples(source: object) -> "TypeGuard[np.ndarray | torch.Tensor]":
+    """Whether `source` is sound already, and nothing to be decoded."""
     return isinstance(source, np.ndarray) or is_tensor(source)
 
 
@@ -125,7 +138,7 @@ def _check_sampling_rate(source: object, sampling_rate: int | None) -> int:
     """The rate of samples in Hz; raises OptionError where `sampling_rate` does not fit `source`."""
     if sampling_rate is None:
         return SAMPLING_RATE
-    if not _holds_samples(source):
+    if not holds_samples(source):
         raise OptionError(
             f"sampling_rate={sampling_rate!r} was given, but a file states its own rate: leave it out"
         )

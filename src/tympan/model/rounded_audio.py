@@ -113,8 +113,9 @@ def _rounded(windows: Tensor, factor: float = 1.0) -> Tensor:
     """
     done = []
     for window in windows:
-        exact = window.to(torch.float32, memory_format=torch.contiguous_format)
-        exact = exact * factor if factor != 1.0 else exact
+        is_scaled = factor != 1.0  # in its place: memory that was just written is in the caches
+        exact = window.to(torch.float32, copy=is_scaled, memory_format=torch.contiguous_format)
+        exact = exact.mul_(factor) if is_scaled else exact
         done.append(torch.ops.quantized.embedding_bag_byte_prepack(exact.reshape(-1, exact.shape[-1])))
     rounded: Tensor = done[0] if len(done) == 1 else torch.cat(done)
     return rounded.view(*windows.shape[:-1], -1)

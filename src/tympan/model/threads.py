@@ -125,9 +125,10 @@ class Threads:
             chooser.end()
 
     @contextmanager
-    def for_large(self) -> Iterator[None]:
+    def for_large(self, n_beside: int = 0) -> Iterator[None]:
         """Something larger is computed inside, such as the encoder: with one thread on a busy machine.
 
+        `n_beside` threads are left to what else of ours goes on meanwhile.
         Whether it is busy is seen from a few milliseconds' work, at most once a second. A busy machine may
         look idle for a moment: it is taken for idle again when it has looked so three times.
         """
@@ -139,7 +140,7 @@ class Threads:
             self._n_idle_probes = 0 if _is_busy(n_threads) else self._n_idle_probes + 1
             self._probed_s = time.perf_counter()
         is_idle = self._n_idle_probes >= _IDLE_PROBES_TO_TRUST
-        with _set_threads(n_threads if is_idle else 1, n_threads):
+        with _set_threads(max(n_threads - n_beside, 1) if is_idle else 1, n_threads):
             yield
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from tympan.audio.channels import readable_twice
-from tympan.audio.decode import AudioSource, iterate_waveform
+from tympan.audio.decode import AudioSource, holds_samples, iterate_waveform
 from tympan.audio.probe import probe
 from tympan.audio.recording import Recording, read_recording
 from tympan.audio.speech import (
@@ -202,8 +202,7 @@ class Transcriber:
         for _ in stream:
             pass
         found = stream.transcript
-        with self.model.threads.for_large():
-            recording, _ = self._read(audio, sampling_rate, options, None)
+        recording, _ = self._read(audio, sampling_rate, options, None)
         aligner = Aligner(self._decoder, recording, found, options, self.tokenizer.encode)
         segments = tuple(aligner.align(lines))
         said = "".join(segment.text for segment in segments)
@@ -291,8 +290,7 @@ class Transcriber:
         """What transcribes `audio`: one job, or where its channels are to be split one for each of them."""
 
         def one(channel: int | None, speaker: str, on_progress: OnProgress | None) -> RecordingJob:
-            with self.model.threads.for_large():
-                recording, speech = self._read(audio, sampling_rate, options, channel)
+            recording, speech = self._read(audio, sampling_rate, options, channel)
             return RecordingJob(
                 self._decoder,
                 recording,
@@ -335,13 +333,17 @@ class Transcriber:
         self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions, channel: int | None
     ) -> tuple[Recording, Speech | None]:
         """The sound of `audio` or a channel, and where somebody speaks in it, if `options` need to know."""
-        chunks = iterate_waveform(audio, sampling_rate=sampling_rate, channel=channel)
+        reads_ahead = torch.get_num_threads() > 1 and not holds_samples(audio)
+        chunks = iterate_waveform(
+            audio, sampling_rate=sampling_rate, channel=channel, reads_ahead=reads_ahead
+        )
         is_guarded = options.drop_unspoken or options.recover_missed or options.snap_to_speech
-        if not (options.vad_filter or is_guarded or options.multilingual or options.batch_size > 1):
-            return self._recording(chunks), None
-        listener = SpeechListener(self._speech_model)
-        recording = self._recording(_overheard(chunks, listener))
-        probabilities = listener.probabilities()
+        with self.model.threads.for_large(n_beside=int(reads_ahead)):
+            if not (options.vad_filter or is_guarded or options.multilingual or options.batch_size > 1):
+                return self._recording(chunks), None
+            listener = SpeechListener(self._speech_model)
+            recording = self._recording(_overheard(chunks, listener))
+            probabilities = listener.probabilities()
         stretches = find_speech(
             probabilities,
             duration_s=recording.duration_s,
