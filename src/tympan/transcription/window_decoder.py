@@ -33,7 +33,11 @@ from tympan.transcription.windows import Window
 from tympan.units import FRAMES_PER_POSITION, FRAMES_PER_SECOND, positions_to_seconds, seconds_to_positions
 
 _SILENT_FRAMES = FRAMES_PER_SECOND
-"""Behind a window's sound, a second of silence that is heard where the rest is not."""
+"""Behind a window's sound, at least a second of silence that is heard where the rest is not."""
+
+_FRAMES_TO_WHOLE = FRAMES_PER_SECOND
+"""What is heard lasts whole seconds: oneDNN puts its products together anew for every length it has not seen, which
+takes as long as the window."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,8 @@ class WindowDecoder:
     @torch.inference_mode()
     def hear_approximately(self, recording: Recording, window: Window) -> HeardWindow:
         """Pass a `window` of a recording through the encoder, but for most of the silence behind it."""
-        n_silent = _SILENT_FRAMES + window.n_frames % FRAMES_PER_POSITION
+        n_frames = window.n_frames + _SILENT_FRAMES
+        n_silent = _SILENT_FRAMES + -n_frames % _FRAMES_TO_WHOLE
         features = recording.start_of_window(window.start_frame, window.n_frames, n_silent)
         with self._model.threads.for_large():
             return HeardWindow(window, self._model.hear_start(features[None]), 0, is_exact=False)
