@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 import torch
 
 from encodings_kept import remember_encodings
@@ -27,6 +31,15 @@ _OPENAI_NAMES = (
 )
 
 
+@contextmanager
+def uninitialised() -> Iterator[None]:
+    """Weights of chance, all of which will be replaced, are not drawn inside: for base they take two seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("normal_", "uniform_"):
+            patch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor, raising=False)
+        yield
+
+
 def openai_twin(whisper, model):
     """openai-whisper's model with the weights of our `model`, in float32."""
     config = model.architecture
@@ -42,7 +55,8 @@ def openai_twin(whisper, model):
         n_text_head=config.decoder_attention_heads,
         n_text_layer=config.decoder_layers,
     )
-    twin = whisper.model.Whisper(dimensions)
+    with uninitialised():
+        twin = whisper.model.Whisper(dimensions)
     state = {}
     for name, tensor in model.state_dict().items():
         if name == "proj_out.weight":
@@ -61,29 +75,30 @@ def openai_twin(whisper, model):
 def transformers_twin(transformers, model):
     """transformers' model with the weights of our `model`, in float32."""
     config = model.architecture
-    twin = transformers.WhisperForConditionalGeneration(
-        transformers.WhisperConfig(
-            vocab_size=config.vocab_size,
-            num_mel_bins=config.num_mel_bins,
-            d_model=config.d_model,
-            encoder_layers=config.encoder_layers,
-            decoder_layers=config.decoder_layers,
-            encoder_attention_heads=config.encoder_attention_heads,
-            decoder_attention_heads=config.decoder_attention_heads,
-            encoder_ffn_dim=config.encoder_ffn_dim,
-            decoder_ffn_dim=config.decoder_ffn_dim,
-            max_source_positions=config.max_source_positions,
-            max_target_positions=config.max_target_positions,
-            scale_embedding=config.scale_embedding,
-            activation_function=config.activation_function,
-            pad_token_id=0,
-            bos_token_id=0,
-            eos_token_id=0,
-            decoder_start_token_id=1,
-            suppress_tokens=None,
-            begin_suppress_tokens=None,
+    with uninitialised():
+        twin = transformers.WhisperForConditionalGeneration(
+            transformers.WhisperConfig(
+                vocab_size=config.vocab_size,
+                num_mel_bins=config.num_mel_bins,
+                d_model=config.d_model,
+                encoder_layers=config.encoder_layers,
+                decoder_layers=config.decoder_layers,
+                encoder_attention_heads=config.encoder_attention_heads,
+                decoder_attention_heads=config.decoder_attention_heads,
+                encoder_ffn_dim=config.encoder_ffn_dim,
+                decoder_ffn_dim=config.decoder_ffn_dim,
+                max_source_positions=config.max_source_positions,
+                max_target_positions=config.max_target_positions,
+                scale_embedding=config.scale_embedding,
+                activation_function=config.activation_function,
+                pad_token_id=0,
+                bos_token_id=0,
+                eos_token_id=0,
+                decoder_start_token_id=1,
+                suppress_tokens=None,
+                begin_suppress_tokens=None,
+            )
         )
-    )
     twin.load_state_dict({name: tensor.float() for name, tensor in model.state_dict().items()})
     remember_encodings(twin.model.encoder)
     return twin.eval()

@@ -76,7 +76,7 @@ def random_pair(transformers, seed: int = 0, **changes):
 def real_pair(transformers, transcriber):
     """Our model and transformers' with the weights of a transcriber, and the checkpoint's settings."""
     from encodings_kept import remember_encodings
-    from oracles import transformers_twin
+    from oracles import transformers_twin, uninitialised
     from tympan.adapters.hf.generation_config import whisper_generation_config
 
     model = transcriber.model
@@ -87,7 +87,8 @@ def real_pair(transformers, transcriber):
     theirs.generation_config = transformers.GenerationConfig(**known)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"):
         setattr(theirs.config, name, known[name])
-    ours = WhisperForConditionalGeneration(WhisperConfig.from_dict(theirs.config.to_dict())).eval()
+    with uninitialised():
+        ours = WhisperForConditionalGeneration(WhisperConfig.from_dict(theirs.config.to_dict())).eval()
     ours.load_state_dict(model.state_dict())
     remember_encodings(ours.get_encoder(), "encode")
     ours.generation_config = settings
