@@ -33,7 +33,7 @@ _OPENAI_NAMES = (
 
 @contextmanager
 def uninitialised() -> Iterator[None]:
-    """Weights of chance, all of which will be replaced, are not drawn inside: for base they take two seconds."""
+    """Weights of chance are not drawn inside, which takes two seconds for base: all will be replaced."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("normal_", "uniform_"):
             patch.setattr(torch.Tensor, name, lambda tensor, *_, **__: tensor, raising=False)

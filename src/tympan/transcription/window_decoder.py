@@ -36,8 +36,8 @@ _SILENT_FRAMES = FRAMES_PER_SECOND
 """Behind a window's sound, at least a second of silence that is heard where the rest is not."""
 
 _FRAMES_TO_WHOLE = FRAMES_PER_SECOND
-"""What is heard lasts whole seconds: oneDNN puts its products together anew for every length it has not seen, which
-takes as long as the window."""
+"""What is heard lasts whole seconds: oneDNN puts its products together anew for every length that it has not
+seen, which takes as long as the window."""
 
 
 @dataclass(frozen=True)
