@@ -101,6 +101,20 @@ def test_the_sample_is_heard_once_and_says_the_same(tiny_en, sample, hearings) -
     assert found.options["approximate_padding"] is True
 
 
+def test_what_is_heard_lasts_whole_seconds_and_ends_in_one_of_silence(tiny_en, sample, monkeypatch) -> None:
+    heard = []
+    hear_start = type(tiny_en.model).hear_start
+    monkeypatch.setattr(
+        type(tiny_en.model),
+        "hear_start",
+        lambda self, features: heard.append(features.shape[-1]) or hear_start(self, features),
+    )
+    sound = read_waveform(sample)
+    for n_samples in (32_000, 32_160, 47_840, 48_160):  # 2.00, 2.01, 2.99 and 3.01 s
+        tiny_en.transcribe(sound[:n_samples], approximate_padding=True, **GREEDY)
+    assert heard == [300, 400, 400, 500]
+
+
 def test_several_at_a_time_with_words(tiny_en, sample, hearings) -> None:
     once = read_waveform(sample)
     options = dict(word_timestamps=True, approximate_padding=True, **GREEDY)
