@@ -119,7 +119,9 @@ def test_a_busy_machine_computes_large_things_with_one_thread_until_it_is_surely
 def test_threads_are_left_to_what_goes_on_beside(three_threads, monkeypatch):
     monkeypatch.setattr(threads, "_is_busy", lambda n_threads: False)
     chosen = Threads()
+    assert not chosen.can_spare_one
     chosen.may_change = True
+    assert chosen.can_spare_one
     seen = []
     for n_beside in (0, 1, 5):
         with chosen.for_large(n_beside):

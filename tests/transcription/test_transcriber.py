@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tympan.audio.decode import read_waveform
+from tympan.audio.decode import iterate_waveform, read_waveform
 from tympan.errors import AudioError, OptionError
+from tympan.transcription import transcriber
 from tympan.transcription.options import TranscribeOptions
 from tympan.transcription.transcriber import make_options
 
@@ -32,6 +33,32 @@ def test_the_sample_is_understood(tiny_en, sample, beam_size):
     assert segment.avg_logprob > -0.5
     assert segment.no_speech_prob < 0.2
     assert transcript.options["beam_size"] == beam_size
+
+
+@pytest.mark.parametrize(
+    ("threads", "may_change", "kind", "expected"),
+    [
+        (2, True, "path", True),
+        (1, True, "path", False),
+        (2, False, "path", False),
+        (2, True, "samples", False),
+    ],
+)
+def test_a_file_is_decoded_ahead_by_a_thread_that_the_rest_can_spare(
+    tiny_en, sample, monkeypatch, *, threads, may_change, kind, expected
+):
+    asked = []
+
+    def iterate(source, *, reads_ahead, **options):
+        asked.append((reads_ahead, torch.get_num_threads()))
+        return iterate_waveform(source, reads_ahead=reads_ahead, **options)
+
+    monkeypatch.setattr(transcriber, "iterate_waveform", iterate)
+    monkeypatch.setattr(tiny_en.model.threads, "may_change", may_change)
+    torch.set_num_threads(threads)
+    source = sample if kind == "path" else read_waveform(sample)
+    assert tiny_en.transcribe(source, **QUICK).text == SAMPLE_TEXT
+    assert asked == [(expected, threads)]
 
 
 def test_every_kind_of_source_gives_the_same_transcript(tiny_en, sample):

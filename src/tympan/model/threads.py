@@ -108,6 +108,11 @@ class Threads:
         self._n_idle_probes = _IDLE_PROBES_TO_TRUST
         self._probed_s = -math.inf
 
+    @property
+    def can_spare_one(self) -> bool:
+        """Whether `for_large` can leave a thread to something else."""
+        return self.may_change and torch.get_num_threads() > 1
+
     @contextmanager
     def for_step(self, n_rows: int) -> Iterator[None]:
         """A step of the decoder for `n_rows` rows is computed inside."""

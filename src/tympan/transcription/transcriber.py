@@ -333,7 +333,7 @@ class Transcriber:
         self, audio: AudioSource, sampling_rate: int | None, options: TranscribeOptions, channel: int | None
     ) -> tuple[Recording, Speech | None]:
         """The sound of `audio` or a channel, and where somebody speaks in it, if `options` need to know."""
-        reads_ahead = torch.get_num_threads() > 1 and not holds_samples(audio)
+        reads_ahead = self.model.threads.can_spare_one and not holds_samples(audio)
         chunks = iterate_waveform(
             audio, sampling_rate=sampling_rate, channel=channel, reads_ahead=reads_ahead
         )
