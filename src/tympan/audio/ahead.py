@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-_END = object()
+_END: Any = object()
 
 
 def made_ahead(items: Iterator[Item], n_ahead: int) -> Generator[Item, None, None]:
@@ -19,10 +19,10 @@ def made_ahead(items: Iterator[Item], n_ahead: int) -> Generator[Item, None, Non
     `items` runs any more. What they raise is raised where the item would have come.
     """
     with ThreadPoolExecutor(1, "tympan-ahead") as maker:
-        coming: deque[Future[Item | object]] = deque(maker.submit(next, items, _END) for _ in range(n_ahead))
+        coming: deque[Future[Item]] = deque(maker.submit(next, items, _END) for _ in range(n_ahead))
         try:
             while (item := coming.popleft().result()) is not _END:
                 coming.append(maker.submit(next, items, _END))
-                yield item  # type: ignore[misc]  # mypy cannot tell that only `_END` is no Item
+                yield item
         finally:
             maker.shutdown(wait=False, cancel_futures=True)
