@@ -15,6 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
+from tympan.model import quantized as quantized_module
+from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
 from tympan.model.precision import Precision, choose_precision
@@ -43,8 +45,20 @@ def plain():
     return random_whisper(torch.float32)
 
 
+@pytest.fixture(scope="module", params=["compiled", "PyTorch's"])
+def kernels(request):
+    """Which kernels multiply int8 weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "compiled":
+            if compiled().functions is None:
+                pytest.skip(f"nothing compiled: {compiled().reason}")
+        else:
+            patch.setattr(quantized_module, "can_compile", lambda n_in: False)
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def quantized():
+def quantized(kernels):
     return random_whisper(INT8)
 
 
@@ -69,7 +83,7 @@ def sparing(layers, *, n_inputs: int = 256):
 
 @pytest.mark.parametrize("n_rows", [1, 3, 8, 70])
 @pytest.mark.parametrize("kind", [Int8Linear, sparing])
-def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
+def test_a_layer_is_close_to_the_one_it_stands_in_for(kernels, kind, n_rows):
     torch.manual_seed(0)
     layer = nn.Linear(256, 96)
     states = torch.randn(n_rows, 1, 256)
@@ -79,7 +93,7 @@ def test_a_layer_is_close_to_the_one_it_stands_in_for(kind, n_rows):
     assert not torch.equal(found, exact)
 
 
-def test_inputs_that_get_large_are_spared():
+def test_inputs_that_get_large_are_spared(kernels):
     torch.manual_seed(0)
     norm, first, second = nn.LayerNorm(64), nn.Linear(64, 256), nn.Linear(256, 96)
     with torch.no_grad():
@@ -105,7 +119,7 @@ def test_all_inputs_may_be_spared():
     torch.testing.assert_close(sparing({"fc2": layer}, n_inputs=9)(states), layer(states))
 
 
-def test_states_of_very_different_sizes_are_evened_out():
+def test_states_of_very_different_sizes_are_evened_out(kernels):
     torch.manual_seed(0)
     norm, layer = nn.LayerNorm(256), nn.Linear(256, 96)
     with torch.no_grad():
@@ -119,7 +133,7 @@ def test_states_of_very_different_sizes_are_evened_out():
     assert errors[1] < 0.5 * errors[0], errors
 
 
-def test_several_layers_are_one_product():
+def test_several_layers_are_one_product(kernels):
     torch.manual_seed(0)
     layers = {
         "q_proj": nn.Linear(64, 64),
@@ -248,8 +262,10 @@ class Counter(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_a_step_stays_lean(quantized, features):
+def test_a_step_stays_lean(kernels, quantized, features):
     """Operations and bytes do not depend on the machine: a step that grows is seen here, not in seconds."""
+    if kernels == "compiled":
+        pytest.skip("is one operation")
     step = _Step(quantized.model.decoder)
     with torch.inference_mode():
         heard = quantized.listen(quantized.encode(features[:1]))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
+from tympan.model.compiled.linear import CompiledWeights
 from tympan.model.cpu import this_cpu
-from tympan.model.quantized import Int8Linear, Int8SparingLinear
+from tympan.model.quantized import FbgemmWeights, Int8Linear, Int8SparingLinear
 from tympan.model.rounded_audio import weighted_sums
 
 logger = logging.getLogger(__name__)
@@ -215,16 +216,27 @@ class _Norm(nn.Module):
 
 
 class _Int8(nn.Module):
-    """An `Int8Linear` that is given reduced states."""
+    """An `Int8Linear` that is given reduced states, by PyTorch's kernels."""
 
-    def __init__(self, linear: Int8Linear) -> None:
+    def __init__(self, weights: FbgemmWeights) -> None:
         super().__init__()
-        self.packed = linear.packed
-        self.is_seven_bit: bool = linear.is_seven_bit
+        self.packed = weights.packed
+        self.is_seven_bit: bool = weights.is_seven_bit
 
     def forward(self, states: Tensor) -> Tensor:
         projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
         return projected
+
+
+class _Int8Compiled(nn.Module):
+    """The same by compiled weights, which TorchScript does not know."""
+
+    def __init__(self, weights: CompiledWeights) -> None:
+        super().__init__()
+        self._weights = weights
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self._weights.multiply(states)
 
 
 class _Int8Sparing(nn.Module):
@@ -232,7 +244,7 @@ class _Int8Sparing(nn.Module):
 
     def __init__(self, linear: Int8SparingLinear) -> None:
         super().__init__()
-        self.of_rest = _Int8(linear)
+        self.of_rest = _lean_int8(linear)
         self.spared, self.exact = linear.spared, linear.exact
 
     def forward(self, states: Tensor) -> Tensor:
@@ -256,8 +268,13 @@ def _lean(module: nn.Module) -> nn.Module:
     if isinstance(module, Int8SparingLinear):
         return _Int8Sparing(module)
     if isinstance(module, Int8Linear):
-        return _Int8(module)
+        return _lean_int8(module)
     return module
+
+
+def _lean_int8(linear: Int8Linear) -> nn.Module:
+    weights = linear.weights
+    return _Int8(weights) if isinstance(weights, FbgemmWeights) else _Int8Compiled(weights)
 
 
 def _compiled(step: nn.Module) -> nn.Module:

@@ -1,8 +1,9 @@
 """Linear layers in int8: a quarter of float32's bytes to read, which is what a step of the decoder waits for.
 
 Weights are rounded once, symmetrically, with a scale for each output. Activations are rounded at every call,
-with one scale and offset for all of them (PyTorch's dynamic quantisation, by FBGEMM's kernels), except behind
-the activation function: the few that may be a hundred times the rest stay float32 there.
+with one scale and offset for all of them (PyTorch's dynamic quantisation, by FBGEMM's kernels) or for each
+row (`tympan.model.compiled`), except behind the activation function: the few that may be a hundred times the
+rest stay float32 there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from tympan.errors import OptionError
 from tympan.memory import forget_pages, give_back_freed_memory, spans_of_files
+from tympan.model.compiled.linear import CompiledWeights, can_compile, make_likeliest_exact
 from tympan.model.cpu import this_cpu
 from tympan.model.top_tokens import top_tokens
 
@@ -70,6 +72,42 @@ class Int8Module(nn.Module, ABC):
         )
 
 
+class FbgemmWeights:
+    """Weights in int8 with a scale for each output, as PyTorch's own kernels take them."""
+
+    def __init__(self, numbers: Tensor, scales: Tensor, biases: Tensor) -> None:
+        """`numbers` int8 [out, in], `scales` and `biases` float32 [out]."""
+        quantised, place = _empty_quantised(numbers.shape, scales)
+        place.copy_(numbers)
+        # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
+        self.is_seven_bit = not this_cpu().has_vnni
+        engine = this_cpu().int8_engine
+        assert engine is not None
+        with _engine_lock:  # the engine is a setting of the process, and given back at once
+            before = torch.backends.quantized.engine
+            torch.backends.quantized.engine = engine
+            try:
+                self.packed = torch.ops.quantized.linear_prepack(quantised, biases)
+            finally:
+                torch.backends.quantized.engine = before
+
+    def multiply(self, states: Tensor) -> Tensor:
+        """Float32 [..., in] -> float32 [..., out]."""
+        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
+        return projected
+
+    def unpack(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What it was made from."""
+        weight, biases = torch.ops.quantized.linear_unpack(self.packed)
+        return weight.int_repr(), weight.q_per_channel_scales().float(), biases.detach()
+
+
+def _packed(numbers: Tensor, scales: Tensor, biases: Tensor) -> CompiledWeights | FbgemmWeights:
+    """Weights as they are multiplied fastest here."""
+    kind = CompiledWeights if can_compile(numbers.shape[1]) else FbgemmWeights
+    return kind(numbers, scales, biases)
+
+
 class Int8Linear(Int8Module):
     """Weights and activations in int8."""
 
@@ -80,44 +118,24 @@ class Int8Linear(Int8Module):
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
         enlargement = None if norm is None else _evened_out(norm, weight)
         self.reduction = None if enlargement is None else enlargement.reciprocal()
-        self._pack(_quantised(weight, enlargement), torch.cat([bias_of(layer) for layer in layers.values()]))
-        # Without VNNI, products are summed in pairs in 16 bits, which seven-bit activations do not overflow.
-        self.is_seven_bit = not this_cpu().has_vnni
+        biases = torch.cat([bias_of(layer) for layer in layers.values()])
+        self.weights = _packed(*rounded(weight, enlargement), biases)
 
     def forward(self, states: Tensor) -> Tensor:
         """Float32 [..., in] -> float32 [..., out]."""
-        if self.reduction is not None:
-            states = states * self.reduction
-        projected: Tensor = torch.ops.quantized.linear_dynamic(states, self.packed, self.is_seven_bit)
-        return projected
-
-    def _pack(self, quantised: Tensor, bias: Tensor) -> None:
-        engine = this_cpu().int8_engine
-        assert engine is not None
-        with _engine_lock:  # the engine is a setting of the process, and given back at once
-            before = torch.backends.quantized.engine
-            torch.backends.quantized.engine = engine
-            try:
-                self.packed = torch.ops.quantized.linear_prepack(quantised, bias)
-            finally:
-                torch.backends.quantized.engine = before
+        return self.weights.multiply(states if self.reduction is None else states * self.reduction)
 
     def __getstate__(self) -> dict[str, Any]:
-        weight, bias = torch.ops.quantized.linear_unpack(self.packed)
-        plain = (weight.int_repr(), weight.q_per_channel_scales().float(), bias.detach())
-        return {**self.__dict__, "packed": plain}
+        return {**self.__dict__, "weights": self.weights.unpack()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        weight, scales, bias = state["packed"]
-        quantised, numbers = _empty_quantised(weight.shape, scales)
-        numbers.copy_(weight)
-        self._pack(quantised, bias)
+        self.weights = _packed(*state["weights"])
 
     def _float_parameters(self) -> tuple[Tensor, Tensor]:
-        weight, bias = torch.ops.quantized.linear_unpack(self.packed)
-        weight = weight.dequantize()
-        return weight if self.reduction is None else weight * self.reduction, bias.detach()
+        numbers, scales, biases = self.weights.unpack()
+        weight = numbers.float().mul_(scales[:, None])
+        return weight if self.reduction is None else weight * self.reduction, biases
 
 
 class Int8Projection(Int8Linear):
@@ -135,6 +153,10 @@ class Int8Projection(Int8Linear):
     def forward(self, states: Tensor) -> Tensor:
         """Logits float32 [..., V] of `states` [..., D]."""
         logits = super().forward(states)
+        if isinstance(self.weights, CompiledWeights):
+            rows = states.reshape(-1, self.in_features)
+            make_likeliest_exact(logits.view(len(rows), -1), rows, self.exact_weight, _N_EXACT)
+            return logits
         _, likeliest = top_tokens(logits, _N_EXACT)
         rows = F.embedding(likeliest, self.exact_weight).to(states.dtype)  # [..., 8, D]
         return logits.scatter_(-1, likeliest, torch.matmul(rows, states[..., None])[..., 0])
@@ -236,14 +258,6 @@ def _evened_out(norm: nn.LayerNorm, weight: Tensor) -> Tensor:
     )
     factors = torch.where(factors.isfinite() & (factors > 0), factors, 1.0)
     return factors / factors.mean()
-
-
-def _quantised(weight: Tensor, enlargement: Tensor | None) -> Tensor:
-    """`weight` [out, in], its inputs enlarged, as a tensor that PyTorch's int8 kernels take."""
-    numbers, scales = rounded(weight, enlargement)
-    quantised, place = _empty_quantised(weight.shape, scales)
-    place.copy_(numbers)
-    return quantised
 
 
 def _empty_quantised(shape: Sequence[int], scales: Tensor) -> tuple[Tensor, Tensor]:

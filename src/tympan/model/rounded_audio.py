@@ -21,7 +21,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-_SCALE_BYTES = 8
+SCALE_BYTES = 8
 """Behind each row: its scale and its least number, float32."""
 
 _MOST_IN_PART = 400
@@ -90,7 +90,7 @@ def count_parts(n_positions: int) -> int:
 def rounded_bytes(n_positions: int, n_heads: int, width: int) -> int:
     """Bytes of a layer's keys and values of a window, of H heads that have the `width` D together."""
     n_rows = n_heads * n_positions + width * count_parts(n_positions)
-    return 2 * width * n_positions + _SCALE_BYTES * n_rows
+    return 2 * width * n_positions + SCALE_BYTES * n_rows
 
 
 def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from tympan.model.cache import (
     SelfAttentionCache,
     TextCache,
 )
+from tympan.model.compiled.step import CompiledStep, can_be_compiled
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio
 from tympan.model.trace import Trace
@@ -52,6 +53,12 @@ class TextDecoder(nn.Module):
         self.takes_lean_steps = False
         self.rounds_audio = False
         self._lean_step: LeanStep | None = None
+        self._compiled_step: CompiledStep | None = None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether steps are computed by compiled C: see `tympan.model.compiled`."""
+        return can_be_compiled(self)
 
     def decode(
         self,
@@ -83,9 +90,7 @@ class TextDecoder(nn.Module):
                 and audio is not None
                 and self._is_step(text, audio)
             ):
-                if self._lean_step is None:
-                    self._lean_step = LeanStep(self)
-                return self._lean_step(tokens, text, audio, positions=positions, mask=mask)
+                return self._step_of(text, audio)(tokens, text, audio, positions=positions, mask=mask)
         if isinstance(audio, RoundedAudio):
             raise ValueError("audio rounded for steps is read one token at a time, without a trace")
         trace = trace or Trace()
@@ -112,12 +117,12 @@ class TextDecoder(nn.Module):
         return normed
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._lean_step = None  # it holds parameters that are about to move
+        self._lean_step = self._compiled_step = None  # they hold parameters that are about to move
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lean_step": None}
+        return {**self.__dict__, "_lean_step": None, "_compiled_step": None}
 
     def forward(self, tokens: Tensor, text: TextCache, audio: CrossAttentionCache) -> Tensor:
         """`decode`, with what every step of a search needs."""
@@ -149,6 +154,16 @@ class TextDecoder(nn.Module):
         return SelfAttentionCache.allocate(
             architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
         )
+
+    def _step_of(self, text: PositionedCache, audio: AudioCache) -> LeanStep | CompiledStep:
+        """What computes a step that reads caches such as these."""
+        if self._compiled_step is None and self._lean_step is None and self.is_compiled:
+            self._compiled_step = CompiledStep(self)
+        if self._compiled_step is not None and CompiledStep.can_read(text, audio):
+            return self._compiled_step
+        if self._lean_step is None:
+            self._lean_step = LeanStep(self)
+        return self._lean_step
 
     def _is_step(self, text: TextCache, audio: AudioCache) -> bool:
         """Whether a token is a step: a first one, which may stay the only one, rounds no audio."""

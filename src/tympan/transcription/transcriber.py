@@ -327,6 +327,7 @@ class Transcriber:
             "quantize": "int8" if precision.is_int8 else None,
             "precision": precision.to_dict(),
             "precision_reason": precision.reason,
+            "is_compiled": self.model.model.decoder.is_compiled,
         }
 
     def _read(

@@ -1,0 +1,119 @@
+"""Int8 linear layers whose products are compiled C, for any number of rows."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from tympan.model.compiled.library import compiled
+
+LANES = 16
+"""Outputs in a block of weights; what is read has a multiple of so many numbers."""
+
+_GROUP = 4
+_MOST_EXACT = 16
+
+
+class LinearLayout(ctypes.Structure):
+    """`Linear` of `step.c`."""
+
+    _fields_ = (
+        ("weights", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("biases", ctypes.c_void_p),
+        ("sums", ctypes.c_void_p),
+        ("n_in", ctypes.c_int64),
+        ("n_out", ctypes.c_int64),
+    )
+
+
+class CompiledWeights:
+    """Weights in int8 with a scale for each output; what they read is rounded row by row.
+
+    A row is rounded to 255 steps between its least and its largest number, so that what it becomes does not
+    depend on the others.
+    """
+
+    def __init__(self, numbers: Tensor, scales: Tensor, biases: Tensor) -> None:
+        """`numbers` int8 [out, in], `scales` and `biases` float32 [out]; see `can_compile`."""
+        n_out, n_in = numbers.shape
+        n_blocks = -(-n_out // LANES)
+        self.shape = (n_out, n_in)
+        self._weights = torch.zeros(n_blocks, n_in // _GROUP, LANES, _GROUP, dtype=torch.int8)
+        self._sums = torch.zeros(n_blocks * LANES, dtype=torch.int32)
+        self._scales, self._biases = (torch.zeros(n_blocks * LANES) for _ in range(2))
+        self._scales[:n_out], self._biases[:n_out] = scales, biases
+        self._functions = functions()
+        numbers = numbers.contiguous()
+        self._functions.tympan_pack(
+            address(numbers),
+            ctypes.c_int64(n_out),
+            ctypes.c_int64(n_in),
+            address(self._weights),
+            address(self._sums),
+        )
+
+    @property
+    def layout(self) -> LinearLayout:
+        """Where things are, for as long as this lives."""
+        tensors = (self._weights, self._scales, self._biases, self._sums)
+        return LinearLayout(*(tensor.data_ptr() for tensor in tensors), self.shape[1], self.shape[0])
+
+    def multiply(self, states: Tensor) -> Tensor:
+        """Float32 [..., in] -> float32 [..., out]."""
+        rows = states.reshape(-1, self.shape[1]).float().contiguous()
+        result = torch.empty(len(rows), self.shape[0])
+        memory = torch.empty(len(rows) * (self.shape[1] + 8), dtype=torch.uint8)
+        self._functions.tympan_multiply(
+            ctypes.byref(self.layout),
+            ctypes.c_int64(len(rows)),
+            address(rows),
+            address(result),
+            address(memory),
+            ctypes.c_int32(torch.get_num_threads()),
+        )
+        return result.view(*states.shape[:-1], self.shape[0])
+
+    def unpack(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What it was made from."""
+        n_out, n_in = self.shape
+        numbers = self._weights.transpose(1, 2).reshape(-1, n_in)[:n_out].contiguous()
+        return numbers, self._scales[:n_out], self._biases[:n_out]
+
+
+def can_compile(n_in: int) -> bool:
+    """Whether linear layers of as many inputs can be compiled here."""
+    return n_in % LANES == 0 and compiled().functions is not None
+
+
+def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact: int) -> None:
+    """Replace the `n_exact` largest of `logits` float32 [N, V], in place, by what `weight` makes of `states`.
+
+    `weight` is float16 [V, D], `states` are float32 [N, D].
+    """
+    assert n_exact <= _MOST_EXACT
+    assert logits.is_contiguous()
+    assert weight.is_contiguous()
+    functions().tympan_sharpen(
+        address(weight),
+        ctypes.c_int64(weight.shape[0]),
+        ctypes.c_int64(weight.shape[1]),
+        ctypes.c_int64(len(logits)),
+        address(states.contiguous()),
+        address(logits),
+        ctypes.c_int64(n_exact),
+    )
+
+
+def functions() -> ctypes.CDLL:
+    """Those of `step.c`, where they are known to be there."""
+    found = compiled().functions
+    assert found is not None
+    return found
+
+
+def address(tensor: Tensor) -> ctypes.c_void_p:
+    """Where the numbers of `tensor` begin."""
+    return ctypes.c_void_p(tensor.data_ptr())

@@ -1,0 +1,560 @@
+/* One token more for every row, and the logits behind it: what lean_step.py and quantized.py do in PyTorch's
+ * operations, in a single call. A step waits for memory; as some 150 operations, whose code and whose numbers
+ * come from memory too, it waits nearly twice as long.
+ *
+ * Shapes: N rows, D width, H heads of K = D / H channels, B windows with N / B rows each, S positions of the
+ * audio in P parts, V tokens. Whatever is read in vectors has a multiple of 16 numbers; arrays are contiguous
+ * where no strides are given. For processors with AVX512-VNNI.
+ */
+#include <immintrin.h>
+#include <math.h>
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES 16       /* float32 numbers in a vector, and outputs in a block of weights */
+#define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
+#define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
+#define QUERIES_AT_ONCE 5
+#define AHEAD 6144 /* bytes: so far ahead of where it is read, audio is asked of memory */
+#define TOKENS_AT_ONCE 128
+#define MOST_EXACT 16
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+
+/* A linear layer: weights in blocks of 16 outputs, [out / 16, in / 4, 16, 4], the last one filled up with
+ * zeros; a scale, a bias and the sum of its weights for each output. */
+typedef struct {
+    const int8_t* weights;
+    const float *scales, *biases;
+    const int32_t* sums;
+    int64_t n_in, n_out;
+} Linear;
+
+typedef struct {
+    const float *weight, *bias;
+} Norm;
+
+typedef struct {
+    Norm self_norm, cross_norm, final_norm;
+    Linear qkv, self_out, queries, cross_out, fc1, fc2;
+    const int64_t* spared; /* inputs of fc2 that stay exact, and their weights [spared, D] */
+    const float* exact;
+} Layer;
+
+typedef struct {
+    int64_t n_layers, width, n_heads, n_inner, n_spared, activation;
+    float epsilon;
+    const Layer* layers;
+    Norm norm;
+} Decoder;
+
+/* What the layers remember: bases of each layer's buffers, and how far apart in numbers rows and heads are.
+ */
+typedef struct {
+    float *const *keys, *const *values;
+    int64_t row_stride, head_stride, length;
+    const float* mask; /* added to the scores of length + 1 columns; null: nothing */
+    int64_t mask_stride;
+} Text;
+
+/* Rounded keys uint8 [B, H, P, K, S / P + 8] and values uint8 [B, H, S, K + 8] of each layer. */
+typedef struct {
+    const uint8_t *const *keys, *const *values;
+    int64_t n_windows, n_positions, n_parts;
+} Audio;
+
+enum { GELU, GELU_TANH, RELU, SILU };
+
+static inline Floats load(const float* from) { return (Floats)_mm512_loadu_ps(from); }
+static inline void store(float* to, Floats numbers) { _mm512_storeu_ps(to, (__m512)numbers); }
+static inline Floats all(float number) { return (Floats)_mm512_set1_ps(number); }
+static inline float sum(Floats numbers) { return _mm512_reduce_add_ps((__m512)numbers); }
+static inline Floats of_bytes(const uint8_t* from) {
+    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)));
+}
+
+/* e to the power of numbers up to 88, to seven digits; 0 for those far below zero. */
+static inline Floats exponential(Floats numbers) {
+    __m512 power =
+        _mm512_mul_ps(_mm512_max_ps((__m512)numbers, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(1.44269504f));
+    __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    Floats rest = (Floats)_mm512_sub_ps(power, whole) * 0.693147181f; /* between -0.35 and 0.35 */
+    Floats series = rest * (1.0f / 720) + 1.0f / 120;
+    series = series * rest + 1.0f / 24;
+    series = series * rest + 1.0f / 6;
+    series = series * rest + 0.5f;
+    series = series * rest + 1.0f;
+    series = series * rest + 1.0f;
+    return (Floats)_mm512_scalef_ps((__m512)series, whole);
+}
+
+/* GELU with the error function (Abramowitz and Stegun 7.1.26, off by 1.5e-7). */
+static inline Floats gelu(Floats x) {
+    Floats size = (Floats)_mm512_abs_ps((__m512)x) * 0.70710678f;
+    Floats t = 1.0f / (1.0f + 0.3275911f * size);
+    Floats series = t * 1.061405429f - 1.453152027f;
+    series = series * t + 1.421413741f;
+    series = series * t - 0.284496736f;
+    series = (series * t + 0.254829592f) * t;
+    Floats tail = series * exponential(-size * size) * 0.5f; /* of the distribution, beyond |x| */
+    return (Floats)_mm512_mask_blend_ps(_mm512_cmplt_ps_mask((__m512)x, _mm512_setzero_ps()),
+                                        (__m512)(x * (1.0f - tail)), (__m512)(x * tail));
+}
+
+static inline Floats activate(Floats x, int64_t activation) {
+    if (activation == GELU) return gelu(x);
+    if (activation == RELU) return (Floats)_mm512_max_ps((__m512)x, _mm512_setzero_ps());
+    /* x times a sigmoid: SiLU, and GELU by a hyperbolic tangent, which is one too */
+    Floats slope = activation == SILU ? x : 1.5957691216f * (x + 0.044715f * x * x * x);
+    slope = (Floats)_mm512_max_ps((__m512)slope, _mm512_set1_ps(-80.0f));
+    return x / (1.0f + exponential(-slope));
+}
+
+static void normalise(const float* states, Norm norm, float epsilon, int64_t width, float* normed) {
+    Floats total = all(0.0f), squares = all(0.0f);
+    for (int64_t i = 0; i < width; i += LANES) total += load(states + i);
+    float mean = sum(total) / width;
+    for (int64_t i = 0; i < width; i += LANES) {
+        Floats difference = load(states + i) - mean;
+        squares += difference * difference;
+    }
+    float factor = 1.0f / sqrtf(sum(squares) / width + epsilon);
+    for (int64_t i = 0; i < width; i += LANES)
+        store(normed + i, (load(states + i) - mean) * factor * load(norm.weight + i) + load(norm.bias + i));
+}
+
+/* Rows that a linear layer reads: bytes, and of each row its scale and the byte that stands for zero. */
+typedef struct {
+    uint8_t* bytes;
+    float* scales;
+    int32_t* zeros;
+} Rounded;
+
+static void round_row(const float* states, int64_t width, Rounded to, int64_t row) {
+    __m512 least = _mm512_setzero_ps(), most = _mm512_setzero_ps();
+    for (int64_t i = 0; i < width; i += LANES) {
+        __m512 numbers = _mm512_loadu_ps(states + i);
+        least = _mm512_min_ps(least, numbers);
+        most = _mm512_max_ps(most, numbers);
+    }
+    float low = _mm512_reduce_min_ps(least), range = _mm512_reduce_max_ps(most) - low;
+    float scale = range > 0.0f ? range / 255.0f : 1.0f;
+    int32_t zero = (int32_t)lrintf(-low / scale);
+    __m512 factor = _mm512_set1_ps(1.0f / scale);
+    __m512i shift = _mm512_set1_epi32(zero);
+    for (int64_t i = 0; i < width; i += LANES) {
+        __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(states + i), factor));
+        whole = _mm512_max_epi32(_mm512_add_epi32(whole, shift), _mm512_setzero_si512());
+        _mm_storeu_si128((__m128i*)(to.bytes + row * width + i), _mm512_cvtusepi32_epi8(whole));
+    }
+    to.scales[row] = scale;
+    to.zeros[row] = zero;
+}
+
+static void normalise_and_round(const float* states, Norm norm, float epsilon, int64_t width, int64_t n_rows,
+                                float* row_states, Rounded to) {
+    for (int64_t row = 0; row < n_rows; row++) {
+        normalise(states + row * width, norm, epsilon, width, row_states);
+        round_row(row_states, width, to, row);
+    }
+}
+
+/* Sums int32 of a block of 16 outputs for `n_rows` rows, one vector for each. */
+#define SUMS_FOR(N_ROWS, AT_ONCE)                                                                        \
+    static void sums_for_##N_ROWS(const int8_t* block, const uint8_t* bytes, int64_t n_in, Ints* sums) { \
+        __m512i partial[N_ROWS][AT_ONCE];                                                                \
+        _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++)                                   \
+            _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) partial[row][part] =      \
+                _mm512_setzero_si512();                                                                  \
+        for (int64_t i = 0; i < n_in; i += GROUP * AT_ONCE)                                              \
+            _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) {                         \
+                int64_t place = i + GROUP * part;                                                        \
+                __m512i weights = _mm512_loadu_si512(block + place * LANES);                             \
+                _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) {                         \
+                    int32_t four;                                                                        \
+                    memcpy(&four, bytes + row * n_in + place, GROUP);                                    \
+                    partial[row][part] =                                                                 \
+                        _mm512_dpbusd_epi32(partial[row][part], _mm512_set1_epi32(four), weights);       \
+                }                                                                                        \
+            }                                                                                            \
+        _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) {                                 \
+            __m512i total = partial[row][0];                                                             \
+            _Pragma("GCC unroll 8") for (int part = 1; part < AT_ONCE; part++) total =                   \
+                _mm512_add_epi32(total, partial[row][part]);                                             \
+            sums[row] = (Ints)total;                                                                     \
+        }                                                                                                \
+    }
+SUMS_FOR(1, 4)
+SUMS_FOR(2, 4)
+SUMS_FOR(3, 4)
+SUMS_FOR(4, 4)
+SUMS_FOR(5, 4)
+SUMS_FOR(6, 4)
+SUMS_FOR(7, 2)
+SUMS_FOR(8, 2)
+
+static void (*const sums_for[ROWS_AT_ONCE])(const int8_t*, const uint8_t*, int64_t, Ints*) = {
+    sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
+
+/* Outputs of one block for all rows, to [N, out]: added to what is there, activated, or neither. */
+enum { STORE = -1, ADD = -2 };
+
+static void multiply_block(const Linear* layer, int64_t block, Rounded read, int64_t n_rows, float* to,
+                           int64_t then) {
+    int64_t first = block * LANES, n_left = layer->n_out - first;
+    __mmask16 is_there = n_left >= LANES ? 0xffff : (__mmask16)((1 << n_left) - 1);
+    Floats scales = load(layer->scales + first), biases = load(layer->biases + first);
+    __m512i of_weights = _mm512_loadu_si512(layer->sums + first);
+    for (int64_t row = 0; row < n_rows; row += ROWS_AT_ONCE) {
+        Ints sums[ROWS_AT_ONCE];
+        int64_t n_here = n_rows - row < ROWS_AT_ONCE ? n_rows - row : ROWS_AT_ONCE;
+        sums_for[n_here - 1](layer->weights + first * layer->n_in, read.bytes + row * layer->n_in,
+                             layer->n_in, sums);
+        for (int64_t i = 0; i < n_here; i++) {
+            __m512i shift = _mm512_mullo_epi32(of_weights, _mm512_set1_epi32(read.zeros[row + i]));
+            Floats exact = (Floats)_mm512_cvtepi32_ps(_mm512_sub_epi32((__m512i)sums[i], shift));
+            Floats result = exact * (scales * read.scales[row + i]) + biases;
+            float* place = to + (row + i) * layer->n_out + first;
+            if (then == ADD) result += (Floats)_mm512_maskz_loadu_ps(is_there, place);
+            if (then >= 0) result = activate(result, then);
+            _mm512_mask_storeu_ps(place, is_there, (__m512)result);
+        }
+    }
+}
+
+/* Text attention of one head of one row. `qkv` holds its query, key and value, a width apart. */
+static void read_text(const float* qkv, int64_t width, int64_t n_channels, const Text* text, int64_t layer,
+                      int64_t row, int64_t head, float* scores, float* read) {
+    int64_t place = row * text->row_stride + head * text->head_stride, n_columns = text->length + 1;
+    float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
+    memcpy(keys + text->length * n_channels, qkv + width, n_channels * sizeof(float));
+    memcpy(values + text->length * n_channels, qkv + 2 * width, n_channels * sizeof(float));
+    float factor = 1.0f / sqrtf(n_channels), most = -INFINITY;
+    for (int64_t column = 0; column < n_columns; column++) {
+        Floats products = all(0.0f);
+        for (int64_t i = 0; i < n_channels; i += LANES)
+            products += load(qkv + i) * load(keys + column * n_channels + i);
+        float score = sum(products) * factor;
+        if (text->mask) score += text->mask[row * text->mask_stride + column];
+        scores[column] = score;
+        most = score > most ? score : most;
+    }
+    for (int64_t column = n_columns; column % LANES; column++) scores[column] = -INFINITY;
+    Floats total = all(0.0f);
+    for (int64_t column = 0; column < n_columns; column += LANES) {
+        Floats shares = exponential(load(scores + column) - most);
+        store(scores + column, shares);
+        total += shares;
+    }
+    float of_all = sum(total);
+    for (int64_t i = 0; i < n_channels; i += LANES) {
+        Floats heard = all(0.0f);
+        for (int64_t column = 0; column < n_columns; column++)
+            heard += scores[column] * load(values + column * n_channels + i);
+        store(read + i, heard / of_all);
+    }
+}
+
+static inline float number_at(const uint8_t* place) {
+    float number;
+    memcpy(&number, place, sizeof number);
+    return number;
+}
+
+/* Scores of `n_queries` queries, `query_stride` apart, at the positions of one part of a head's keys. */
+static inline __attribute__((always_inline)) void score_part(const uint8_t* keys, int64_t n_positions,
+                                                             int64_t n_channels, const float* queries,
+                                                             int64_t query_stride, int n_queries,
+                                                             float* scores, int64_t score_stride) {
+    int64_t row_bytes = n_positions + 8;
+    for (int64_t channel = 0; channel < n_channels; channel += 4) {
+        const uint8_t* rows = keys + channel * row_bytes;
+        Floats weights[QUERIES_AT_ONCE][4], least[QUERIES_AT_ONCE];
+        for (int query = 0; query < n_queries; query++) {
+            float shift = 0.0f;
+            for (int i = 0; i < 4; i++) {
+                float asked = queries[query * query_stride + channel + i];
+                const uint8_t* behind = rows + i * row_bytes + n_positions;
+                weights[query][i] = all(asked * number_at(behind));
+                shift += asked * number_at(behind + 4);
+            }
+            least[query] = all(shift);
+        }
+        int64_t n_whole = n_positions / LANES * LANES;
+        for (int64_t start = 0; start < n_positions; start += LANES) {
+            /* The last numbers are read with some before them, which are already right. */
+            int64_t at = start < n_whole ? start : n_positions - LANES;
+            _mm_prefetch(rows + AHEAD + 4 * start, _MM_HINT_T0);
+            Floats numbers[4];
+            _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) numbers[i] =
+                of_bytes(rows + i * row_bytes + at);
+            __mmask16 is_new =
+                start < n_whole ? 0xffff : (__mmask16)(0xffff << (LANES - (n_positions - n_whole)));
+            _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
+                float* place = scores + query * score_stride + at;
+                Floats score = least[query];
+                if (channel) score += load(place);
+                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) score += weights[query][i] * numbers[i];
+                _mm512_mask_storeu_ps(place, is_new, (__m512)score);
+            }
+        }
+    }
+}
+
+/* What `n_queries` queries hear of a head's values, by their `shares` of the positions. */
+static inline __attribute__((always_inline)) void hear_values(const uint8_t* values, int64_t n_positions,
+                                                              int64_t n_channels, const float* shares,
+                                                              int64_t share_stride, int n_queries,
+                                                              float* heard, int64_t heard_stride) {
+    int64_t row_bytes = n_channels + 8;
+    for (int64_t channel = 0; channel < n_channels; channel += 4 * LANES) {
+        int64_t n_left = (n_channels - channel) / LANES;
+        Floats sums[QUERIES_AT_ONCE][4];
+        float least[QUERIES_AT_ONCE] = {0.0f};
+        for (int query = 0; query < n_queries; query++)
+            for (int i = 0; i < 4; i++) sums[query][i] = all(0.0f);
+        for (int64_t position = 0; position < n_positions; position++) {
+            const uint8_t* row = values + position * row_bytes;
+            _mm_prefetch(row + AHEAD, _MM_HINT_T0);
+            float scale = number_at(row + n_channels), shift = number_at(row + n_channels + 4);
+            Floats numbers[4];
+            _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) numbers[i] =
+                of_bytes(row + channel + (i < n_left ? i : 0) * LANES);
+            _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
+                float share = shares[query * share_stride + position];
+                least[query] += share * shift;
+                Floats weight = all(share * scale);
+                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) sums[query][i] += weight * numbers[i];
+            }
+        }
+        for (int query = 0; query < n_queries; query++)
+            for (int i = 0; i < 4 && i < n_left; i++)
+                store(heard + query * heard_stride + channel + i * LANES, sums[query][i] + least[query]);
+    }
+}
+
+/* `call` with the constant COUNT in the place of `n`, which is at most QUERIES_AT_ONCE. */
+#define CASE(n, call)       \
+    case n: {               \
+        enum { COUNT = n }; \
+        call;               \
+        break;              \
+    }
+#define WITH_COUNT(n, call) \
+    switch (n) { CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call) CASE(5, call) }
+
+/* Attention of a window's rows to one head of its audio; queries and results lie D apart. */
+static void hear(const Audio* audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads,
+                 int64_t n_channels, const float* queries, int64_t n_queries, int64_t stride, float* scores,
+                 float* heard) {
+    int64_t n_in_part = audio->n_positions / audio->n_parts, table = window * n_heads + head;
+    const uint8_t* keys = audio->keys[layer] + table * audio->n_parts * n_channels * (n_in_part + 8);
+    const uint8_t* values = audio->values[layer] + table * audio->n_positions * (n_channels + 8);
+    int64_t n_padded = (audio->n_positions + LANES - 1) / LANES * LANES;
+    for (int64_t query = 0; query < n_queries; query += QUERIES_AT_ONCE) {
+        int64_t n_left = n_queries - query, n_here = n_left < QUERIES_AT_ONCE ? n_left : QUERIES_AT_ONCE;
+        const float* asked = queries + query * stride;
+        for (int64_t part = 0; part < audio->n_parts; part++) {
+            const uint8_t* of_part = keys + part * n_channels * (n_in_part + 8);
+            float* place = scores + part * n_in_part;
+            WITH_COUNT(n_here,
+                       score_part(of_part, n_in_part, n_channels, asked, stride, COUNT, place, n_padded))
+        }
+        for (int64_t i = 0; i < n_here; i++) {
+            float* row = scores + i * n_padded;
+            for (int64_t position = audio->n_positions; position < n_padded; position++)
+                row[position] = -INFINITY;
+            __m512 most = _mm512_set1_ps(-INFINITY);
+            for (int64_t position = 0; position < n_padded; position += LANES)
+                most = _mm512_max_ps(most, _mm512_loadu_ps(row + position));
+            float top = _mm512_reduce_max_ps(most);
+            Floats total = all(0.0f);
+            for (int64_t position = 0; position < n_padded; position += LANES) {
+                Floats shares = exponential(load(row + position) - top);
+                store(row + position, shares);
+                total += shares;
+            }
+            float factor = 1.0f / sum(total);
+            for (int64_t position = 0; position < n_padded; position += LANES)
+                store(row + position, load(row + position) * factor);
+        }
+        float* to = heard + query * stride;
+        WITH_COUNT(n_here,
+                   hear_values(values, audio->n_positions, n_channels, scores, n_padded, COUNT, to, stride))
+    }
+}
+
+static inline int64_t n_blocks(const Linear* layer) { return (layer->n_out + LANES - 1) / LANES; }
+
+#define EACH_BLOCK(layer) \
+    _Pragma("omp for schedule(static)") for (int64_t block = 0; block < n_blocks(layer); block++)
+
+/* Where a step keeps what it makes: for all threads, and, from `of_threads` on, for each of them. */
+typedef struct {
+    int64_t read, inner, of_threads; /* bytes from the start; the queries, keys and values come first */
+    int64_t n_scores, n_states;      /* numbers of a thread, which has its rounded rows behind them */
+    int64_t bytes_per_thread;
+} Room;
+
+static Room room_for(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows) {
+    int64_t width = decoder->width, n_inner = decoder->n_inner, n_columns = text->length + 1, line = 64;
+    int64_t longest = n_columns > audio->n_positions ? n_columns : audio->n_positions;
+    Room room;
+    room.read = n_rows * 3 * width * 4;
+    room.inner = room.read + n_rows * width * 4;
+    room.of_threads = room.inner + n_rows * n_inner * 4;
+    room.n_scores = QUERIES_AT_ONCE * (longest + LANES);
+    room.n_states = n_inner > width ? n_inner : width;
+    room.bytes_per_thread = 4 * room.n_scores + 4 * room.n_states + n_rows * (8 + room.n_states);
+    room.bytes_per_thread = (room.bytes_per_thread / line + 2) * line;
+    return room;
+}
+
+/* Bytes of memory that `tympan_step` wants for this. */
+int64_t tympan_step_bytes(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows,
+                          int32_t n_threads) {
+    Room room = room_for(decoder, text, audio, n_rows);
+    return room.of_threads + n_threads * room.bytes_per_thread;
+}
+
+/* Embedded states [N, D] become those behind the last norm; the text's next column is written. */
+void tympan_step(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows, float* states,
+                 char* memory, int32_t n_threads) {
+    int64_t width = decoder->width, n_heads = decoder->n_heads, n_channels = width / n_heads;
+    int64_t n_inner = decoder->n_inner, n_queries = n_rows / audio->n_windows;
+    Room room = room_for(decoder, text, audio, n_rows);
+    float *qkv = (float*)memory, *read = (float*)(memory + room.read), *inner = (float*)(memory + room.inner);
+#pragma omp parallel num_threads(n_threads)
+    {
+        char* own = memory + room.of_threads + omp_get_thread_num() * room.bytes_per_thread;
+        float *scores = (float*)own, *row_states = scores + room.n_scores;
+        Rounded rounded;
+        rounded.scales = row_states + room.n_states;
+        rounded.zeros = (int32_t*)(rounded.scales + n_rows);
+        rounded.bytes = (uint8_t*)(rounded.zeros + n_rows);
+        for (int64_t index = 0; index < decoder->n_layers; index++) {
+            const Layer* layer = decoder->layers + index;
+            normalise_and_round(states, layer->self_norm, decoder->epsilon, width, n_rows, row_states,
+                                rounded);
+            EACH_BLOCK(&layer->qkv) multiply_block(&layer->qkv, block, rounded, n_rows, qkv, STORE);
+#pragma omp for schedule(static)
+            for (int64_t item = 0; item < n_rows * n_heads; item++) {
+                int64_t row = item / n_heads, head = item % n_heads;
+                read_text(qkv + row * 3 * width + head * n_channels, width, n_channels, text, index, row,
+                          head, scores, read + row * width + head * n_channels);
+            }
+            for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
+            EACH_BLOCK(&layer->self_out)
+            multiply_block(&layer->self_out, block, rounded, n_rows, states, ADD);
+            normalise_and_round(states, layer->cross_norm, decoder->epsilon, width, n_rows, row_states,
+                                rounded);
+            EACH_BLOCK(&layer->queries) multiply_block(&layer->queries, block, rounded, n_rows, qkv, STORE);
+#pragma omp for schedule(static)
+            for (int64_t item = 0; item < audio->n_windows * n_heads; item++) {
+                int64_t window = item / n_heads, head = item % n_heads;
+                int64_t place = window * n_queries * width + head * n_channels;
+                hear(audio, index, window, head, n_heads, n_channels, qkv + place, n_queries, width, scores,
+                     read + place);
+            }
+            for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
+            EACH_BLOCK(&layer->cross_out)
+            multiply_block(&layer->cross_out, block, rounded, n_rows, states, ADD);
+            normalise_and_round(states, layer->final_norm, decoder->epsilon, width, n_rows, row_states,
+                                rounded);
+            EACH_BLOCK(&layer->fc1)
+            multiply_block(&layer->fc1, block, rounded, n_rows, inner, decoder->activation);
+            for (int64_t row = 0; row < n_rows; row++) {
+                memcpy(row_states, inner + row * n_inner, n_inner * sizeof(float));
+                for (int64_t i = 0; i < decoder->n_spared; i++) row_states[layer->spared[i]] = 0.0f;
+                round_row(row_states, n_inner, rounded, row);
+            }
+            EACH_BLOCK(&layer->fc2) {
+                multiply_block(&layer->fc2, block, rounded, n_rows, states, ADD);
+                for (int64_t row = 0; row < n_rows; row++) {
+                    float* place = states + row * width + block * LANES;
+                    Floats total = load(place);
+                    for (int64_t i = 0; i < decoder->n_spared; i++)
+                        total += inner[row * n_inner + layer->spared[i]] *
+                                 load(layer->exact + i * width + block * LANES);
+                    store(place, total);
+                }
+            }
+        }
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < n_rows; row++)
+            normalise(states + row * width, decoder->norm, decoder->epsilon, width, states + row * width);
+    }
+}
+
+/* Outputs [N, out] of states [N, in]. `scratch` has N * (in + 8) bytes. */
+void tympan_multiply(const Linear* layer, int64_t n_rows, const float* states, float* to, char* scratch,
+                     int32_t n_threads) {
+    Rounded rounded = {(uint8_t*)(scratch + 8 * n_rows), (float*)scratch, (int32_t*)scratch + n_rows};
+#pragma omp parallel num_threads(n_threads)
+    {
+#pragma omp for schedule(static)
+        for (int64_t row = 0; row < n_rows; row++)
+            round_row(states + row * layer->n_in, layer->n_in, rounded, row);
+        EACH_BLOCK(layer) multiply_block(layer, block, rounded, n_rows, to, STORE);
+    }
+}
+
+/* Put `number`, larger than the last of the `n` that were `found`, among them, the largest first. */
+static inline void insert(float number, int64_t place, int64_t n, float* found, int64_t* places) {
+    int64_t rank = n - 1;
+    for (; rank > 0 && found[rank - 1] < number; rank--) {
+        found[rank] = found[rank - 1];
+        places[rank] = places[rank - 1];
+    }
+    found[rank] = number;
+    places[rank] = place;
+}
+
+/* Replace the `n` largest of each row of `logits` [N, V] by the products of `states` [N, D] with the rows of
+ * `exact`, float16 [V, D]. They lie in the n blocks of tokens whose largest ones are largest. */
+void tympan_sharpen(const uint16_t* exact, int64_t n_tokens, int64_t width, int64_t n_rows,
+                    const float* states, float* logits, int64_t n) {
+    for (int64_t row = 0; row < n_rows; row++) {
+        float *of_row = logits + row * n_tokens, found[MOST_EXACT], of_block[MOST_EXACT];
+        int64_t places[MOST_EXACT], blocks[MOST_EXACT];
+        for (int64_t i = 0; i < n; i++) found[i] = of_block[i] = -INFINITY, places[i] = blocks[i] = -1;
+        for (int64_t first = 0; first < n_tokens; first += TOKENS_AT_ONCE) {
+            int64_t end = first + TOKENS_AT_ONCE < n_tokens ? first + TOKENS_AT_ONCE : n_tokens, i = first;
+            __m512 most = _mm512_set1_ps(-INFINITY);
+            for (; i + LANES <= end; i += LANES) most = _mm512_max_ps(most, _mm512_loadu_ps(of_row + i));
+            float largest = _mm512_reduce_max_ps(most);
+            for (; i < end; i++) largest = of_row[i] > largest ? of_row[i] : largest;
+            if (largest > of_block[n - 1]) insert(largest, first, n, of_block, blocks);
+        }
+        for (int64_t i = 0; i < n && blocks[i] >= 0; i++) {
+            int64_t end = blocks[i] + TOKENS_AT_ONCE < n_tokens ? blocks[i] + TOKENS_AT_ONCE : n_tokens;
+            for (int64_t token = blocks[i]; token < end; token++)
+                if (of_row[token] > found[n - 1]) insert(of_row[token], token, n, found, places);
+        }
+        for (int64_t i = 0; i < n && places[i] >= 0; i++) {
+            Floats products = all(0.0f);
+            const uint16_t* weights = exact + places[i] * width;
+            for (int64_t channel = 0; channel < width; channel += LANES) {
+                __m256i half = _mm256_loadu_si256((const __m256i*)(weights + channel));
+                products += (Floats)_mm512_cvtph_ps(half) * load(states + row * width + channel);
+            }
+            of_row[places[i]] = sum(products);
+        }
+    }
+}
+
+/* Weights [out, in] in the order in which they are read, to `packed` filled with zeros, and their sums. */
+void tympan_pack(const int8_t* weights, int64_t n_out, int64_t n_in, int8_t* packed, int32_t* sums) {
+    for (int64_t output = 0; output < n_out; output++) {
+        int32_t total = 0;
+        int8_t* block = packed + output / LANES * LANES * n_in + output % LANES * GROUP;
+        for (int64_t i = 0; i < n_in; i++) {
+            int8_t weight = weights[output * n_in + i];
+            block[i / GROUP * GROUP * LANES + i % GROUP] = weight;
+            total += weight;
+        }
+        sums[output] = total;
+    }
+}

@@ -1,0 +1,204 @@
+"""The decoder's step in one call of compiled C: what `tympan.model.lean_step` does in many of PyTorch's."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tympan.model.cache import AudioCache, PositionedCache
+from tympan.model.compiled.linear import LANES, CompiledWeights, LinearLayout, address, functions
+from tympan.model.quantized import Int8Linear, Int8SparingLinear
+from tympan.model.rounded_audio import SCALE_BYTES
+
+_ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
+
+
+class _NormLayout(ctypes.Structure):
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _LayerLayout(ctypes.Structure):
+    _fields_ = (
+        ("self_norm", _NormLayout),
+        ("cross_norm", _NormLayout),
+        ("final_norm", _NormLayout),
+        ("qkv", LinearLayout),
+        ("self_out", LinearLayout),
+        ("queries", LinearLayout),
+        ("cross_out", LinearLayout),
+        ("fc1", LinearLayout),
+        ("fc2", LinearLayout),
+        ("spared", ctypes.c_void_p),
+        ("exact", ctypes.c_void_p),
+    )
+
+
+class _DecoderLayout(ctypes.Structure):
+    _fields_ = (
+        ("n_layers", ctypes.c_int64),
+        ("width", ctypes.c_int64),
+        ("n_heads", ctypes.c_int64),
+        ("n_inner", ctypes.c_int64),
+        ("n_spared", ctypes.c_int64),
+        ("activation", ctypes.c_int64),
+        ("epsilon", ctypes.c_float),
+        ("layers", ctypes.c_void_p),
+        ("norm", _NormLayout),
+    )
+
+
+class _TextLayout(ctypes.Structure):
+    _fields_ = (
+        ("keys", ctypes.POINTER(ctypes.c_void_p)),
+        ("values", ctypes.POINTER(ctypes.c_void_p)),
+        ("row_stride", ctypes.c_int64),
+        ("head_stride", ctypes.c_int64),
+        ("length", ctypes.c_int64),
+        ("mask", ctypes.c_void_p),
+        ("mask_stride", ctypes.c_int64),
+    )
+
+
+class _AudioLayout(ctypes.Structure):
+    _fields_ = (
+        ("keys", ctypes.POINTER(ctypes.c_void_p)),
+        ("values", ctypes.POINTER(ctypes.c_void_p)),
+        ("n_windows", ctypes.c_int64),
+        ("n_positions", ctypes.c_int64),
+        ("n_parts", ctypes.c_int64),
+    )
+
+
+class CompiledStep:
+    """The steps of a `TextDecoder` that `can_be_compiled`; its parameters and modules stay what they are."""
+
+    def __init__(self, decoder: Any) -> None:  # noqa: ANN401  (TextDecoder, which imports this)
+        self._kept: list[Any] = []  # what the layouts point to
+        layers = [self._layer(layer) for layer in decoder.layers]
+        self._layers = (_LayerLayout * len(layers))(*layers)
+        first = decoder.layers[0]
+        self._decoder = _DecoderLayout(
+            len(layers),
+            first.fc1.in_features,
+            first.self_attn.n_heads,
+            first.fc2.in_features,
+            len(first.fc2.spared),
+            _ACTIVATIONS.index(first.activation_name),
+            decoder.layer_norm.eps,
+            ctypes.addressof(self._layers),
+            self._norm(decoder.layer_norm),
+        )
+        self._tokens, self._positions = decoder.embed_tokens.weight, decoder.embed_positions.weight
+        self._functions = functions()
+        self._functions.tympan_step_bytes.restype = ctypes.c_int64
+
+    @staticmethod
+    def can_read(text: PositionedCache, audio: AudioCache) -> bool:
+        """Whether the buffers of these lie as they are read here."""
+        keys, heard = text.buffers[0][0], audio.rounded.keys[0]
+        _, _, n_columns, n_channels = keys.shape
+        return (
+            keys.dtype == torch.float32
+            and n_channels % LANES == 0
+            and keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
+            and heard.is_contiguous()
+            and heard.shape[4] >= LANES + SCALE_BYTES
+        )
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        text: PositionedCache,
+        audio: AudioCache,
+        *,
+        positions: Tensor | None,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
+        text.reserve(1)
+        if positions is None:
+            placed = self._positions.narrow(0, text.length, 1)
+        else:
+            placed = F.embedding(positions[:, 0], self._positions)
+        states: Tensor = F.embedding(tokens[:, 0], self._tokens) + placed  # float32 [N, D]
+        (keys, values), (heard_keys, heard_values) = text.buffers, audio.rounded.buffers
+        row_stride, head_stride, _, _ = keys[0].stride()
+        mask_stride = 0 if mask is None else mask.stride(0)
+        read = _TextLayout(
+            _addresses(keys),
+            _addresses(values),
+            row_stride,
+            head_stride,
+            text.length,
+            None if mask is None else mask.data_ptr(),
+            mask_stride,
+        )
+        n_windows, _, n_parts, _, _ = heard_keys[0].shape
+        n_positions = heard_values[0].shape[2]
+        heard = _AudioLayout(
+            _addresses(heard_keys), _addresses(heard_values), n_windows, n_positions, n_parts
+        )
+        where = (ctypes.byref(self._decoder), ctypes.byref(read), ctypes.byref(heard))
+        n_rows, n_threads = ctypes.c_int64(len(states)), ctypes.c_int32(torch.get_num_threads())
+        n_bytes = self._functions.tympan_step_bytes(*where, n_rows, n_threads)
+        memory = torch.empty(n_bytes, dtype=torch.uint8)
+        self._functions.tympan_step(*where, n_rows, address(states), address(memory), n_threads)
+        text.advance(1)
+        return states[:, None]
+
+    def _layer(self, layer: Any) -> _LayerLayout:  # noqa: ANN401  (DecoderLayer)
+        own, cross = layer.self_attn, layer.encoder_attn
+        spared, exact = layer.fc2.spared.contiguous(), layer.fc2.exact.contiguous()
+        self._kept += [spared, exact]
+        return _LayerLayout(
+            self._norm(layer.self_attn_layer_norm, own.qkv_proj),
+            self._norm(layer.encoder_attn_layer_norm, cross.q_proj),
+            self._norm(layer.final_layer_norm, layer.fc1),
+            *map(
+                self._linear, (own.qkv_proj, own.out_proj, cross.q_proj, cross.out_proj, layer.fc1, layer.fc2)
+            ),
+            spared.data_ptr(),
+            exact.data_ptr(),
+        )
+
+    def _norm(self, norm: nn.LayerNorm, reader: Int8Linear | None = None) -> _NormLayout:
+        """A norm, with the factors by which the `reader` of its result reduces what it is given."""
+        factors = 1.0 if reader is None or reader.reduction is None else reader.reduction
+        weight, bias = ((number.detach() * factors).contiguous() for number in (norm.weight, norm.bias))
+        self._kept += [weight, bias]
+        return _NormLayout(weight.data_ptr(), bias.data_ptr())
+
+    def _linear(self, linear: Int8Linear) -> LinearLayout:
+        weights = linear.weights
+        assert isinstance(weights, CompiledWeights)
+        self._kept.append(weights)
+        return weights.layout
+
+
+def can_be_compiled(decoder: Any) -> bool:  # noqa: ANN401  (TextDecoder, which imports this)
+    """Whether all linear layers of `decoder` are compiled, and its steps read rounded audio."""
+
+    def is_compiled(linear: nn.Module | None) -> bool:
+        return isinstance(linear, Int8Linear) and isinstance(linear.weights, CompiledWeights)
+
+    return bool(decoder.rounds_audio) and all(
+        isinstance(layer.fc2, Int8SparingLinear)
+        and layer.activation_name in _ACTIVATIONS
+        and all(map(is_compiled, _linear_layers(layer)))
+        for layer in decoder.layers
+    )
+
+
+def _linear_layers(layer: Any) -> tuple[Any, ...]:  # noqa: ANN401  (DecoderLayer)
+    """In the order in which `_LayerLayout` has them."""
+    own, cross = layer.self_attn, layer.encoder_attn
+    return own.qkv_proj, own.out_proj, cross.q_proj, cross.out_proj, layer.fc1, layer.fc2
+
+
+def _addresses(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

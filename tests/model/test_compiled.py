@@ -1,0 +1,211 @@
+"""Compiled C against PyTorch's operations, and what happens where it cannot be compiled."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+from functools import partial
+
+import pytest
+import torch
+
+import small_whisper
+from small_whisper import ROUND_ARCHITECTURE
+from tympan.config import Architecture
+from tympan.model import quantized
+from tympan.model.compiled import library
+from tympan.model.compiled.library import compiled
+from tympan.model.compiled.linear import CompiledWeights, make_likeliest_exact
+from tympan.model.compiled.step import CompiledStep, can_be_compiled
+from tympan.model.cpu import this_cpu
+from tympan.model.lean_step import LeanStep
+from tympan.model.precision import Precision
+from tympan.model.quantized import FbgemmWeights
+from tympan.model.row_cache import RowCache
+from tympan.model.top_tokens import top_tokens
+
+INT8 = Precision(torch.float32, torch.float32, torch.int8, True, "a test")
+
+needs_compiler = pytest.mark.skipif(
+    compiled().functions is None, reason=f"nothing compiled: {compiled().reason}"
+)
+
+
+def random_weights(n_in: int, n_out: int):
+    generator = torch.Generator().manual_seed(n_out)
+    numbers = torch.randint(-127, 128, (n_out, n_in), dtype=torch.int8, generator=generator)
+    return numbers, torch.rand(n_out, generator=generator), torch.randn(n_out, generator=generator)
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_out", [16, 23, 211])
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 40])
+@pytest.mark.parametrize("n_in", [16, 64, 176])
+def test_products_are_exact_but_for_the_rounding_of_rows(n_in, n_rows, n_out):
+    numbers, scales, biases = random_weights(n_in, n_out)
+    states = torch.randn(n_rows, n_in, generator=torch.Generator().manual_seed(n_rows)) * 3 + 1
+    found = CompiledWeights(numbers, scales, biases).multiply(states)
+    low, high = states.amin(1, keepdim=True).clamp(max=0), states.amax(1, keepdim=True).clamp(min=0)
+    step = (high - low) / 255
+    zero = (-low / step).round()
+    rounded = (((states / step).round() + zero).clamp(0, 255) - zero) * step
+    exact = rounded.double() @ (numbers * scales[:, None]).double().T + biases
+    # A number that lies in the middle of two bytes may become either.
+    ties = step.double() * 127 * scales * 1.01
+    assert ((found - exact).abs() <= ties + 1e-4 * exact.abs().amax()).all()
+    assert (found - exact).norm() < 1e-3 * exact.norm()
+
+
+@needs_compiler
+def test_a_row_is_what_it_is_alone():
+    weights = CompiledWeights(*random_weights(64, 211))
+    states = torch.randn(11, 64) * torch.logspace(-2, 2, 11)[:, None]
+    together = weights.multiply(states)
+    for row in range(len(states)):
+        assert torch.equal(weights.multiply(states[row]), together[row])
+
+
+@needs_compiler
+def test_rows_of_nothing_are_the_biases():
+    numbers, scales, biases = random_weights(32, 17)
+    found = CompiledWeights(numbers, scales, biases).multiply(torch.zeros(2, 32))
+    assert torch.equal(found, biases.expand(2, -1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_out", [16, 23, 211])
+def test_weights_are_given_back(n_out):
+    given = random_weights(64, n_out)
+    for kind in (CompiledWeights, FbgemmWeights):
+        for found, expected in zip(kind(*given).unpack(), given, strict=True):
+            assert torch.equal(found, expected)
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_tokens", [8, 100, 128, 51_865])
+def test_the_likeliest_logits_become_exact(n_tokens):
+    generator = torch.Generator().manual_seed(n_tokens)
+    weight = torch.randn(n_tokens, 64, generator=generator).half()
+    states, logits = torch.randn(3, 64, generator=generator), torch.randn(3, n_tokens, generator=generator)
+    _, likeliest = top_tokens(logits, 8)
+    expected = logits.scatter(1, likeliest, (states @ weight.float().T).gather(1, likeliest))
+    make_likeliest_exact(logits, states, weight, 8)
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_per_window", [1, 2, 5, 7])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_new", "relu", "silu"])
+def test_a_step_is_that_of_pytorch(activation, n_per_window):
+    architecture = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "activation_function": activation})
+    model = small_whisper.random_whisper(architecture, INT8, seed=3, scale=0.3)
+    decoder, generator = model.model.decoder, torch.Generator().manual_seed(5)
+    assert can_be_compiled(decoder)
+    n_rows = 2 * n_per_window
+    prompt = torch.randint(0, 211, (n_rows, 7), generator=generator)
+    tokens = torch.randint(0, 211, (n_rows, 6), generator=generator)
+    with torch.inference_mode():
+        heard = model.listen(model.encode(torch.randn(2, 16, 60, generator=generator)))
+        audio = model.for_steps(heard)
+        said = []
+        for step in (CompiledStep(decoder), LeanStep(decoder)):
+            first = model.allocate_cache(n_rows)
+            model.hidden(prompt, first, heard)
+            text = RowCache(architecture.max_target_positions)
+            lengths = [7 - row % 3 for row in range(n_rows)]  # so that some columns are hidden
+            text.append(first, lengths, torch.arange(n_rows))
+            take = partial(step, text=text, audio=audio)
+            states = [
+                take(tokens[:, [place]], positions=text.positions, mask=text.mask) for place in range(6)
+            ]
+            said.append((torch.cat(states, dim=1), text))
+    (found, its_text), (expected, other_text) = said
+    assert (found - expected).norm() < 0.01 * expected.norm()
+    for mine, other in zip(its_text.buffers, other_text.buffers, strict=True):
+        for keys, others in zip(mine, other, strict=True):
+            assert (keys - others).norm() < 0.01 * others.norm()
+
+
+@needs_compiler
+def test_the_model_takes_the_compiled_step_where_buffers_suit_it():
+    for n_positions, is_taken in ((30, True), (10, False)):  # ten are too few for a vector
+        architecture = Architecture.from_dict(
+            {**vars(ROUND_ARCHITECTURE), "max_source_positions": n_positions}
+        )
+        model = small_whisper.random_whisper(architecture, INT8, seed=3, scale=0.3)
+        with torch.inference_mode():
+            heard = model.listen(model.encode(torch.randn(1, 16, 2 * n_positions)))
+            text = model.allocate_cache(1)
+            model.hidden(torch.zeros(1, 3, dtype=torch.int64), text, heard)
+            audio = model.for_steps(heard)
+            assert isinstance(model.model.decoder._step_of(text, audio), CompiledStep) == is_taken
+            states = model.hidden(torch.zeros(1, 1, dtype=torch.int64), text, audio)
+            assert states.isfinite().all()
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Compiles anew, into a folder of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TYMPAN_COMPILE", raising=False)
+    return library.compiled.__wrapped__
+
+
+def test_it_may_be_forbidden(fresh, monkeypatch, tmp_path):
+    monkeypatch.setenv("TYMPAN_COMPILE", "0")
+    assert fresh() == library.Compiled(None, "TYMPAN_COMPILE is 0")
+    assert not list(tmp_path.iterdir())
+
+
+@needs_compiler
+def test_it_is_compiled_once(fresh, tmp_path):
+    assert isinstance(fresh().functions, ctypes.CDLL)
+    (made,) = (tmp_path / "tympan").iterdir()
+    time = made.stat().st_mtime_ns
+    assert fresh().reason == str(made)
+    assert made.stat().st_mtime_ns == time
+
+
+@needs_compiler
+def test_a_library_that_is_there_needs_no_compiler(fresh, monkeypatch):
+    assert fresh().functions is not None
+    monkeypatch.setenv("PATH", "")
+    assert fresh().functions is not None
+
+
+@pytest.mark.skipif(not this_cpu().has_vnni, reason="another processor says so before")
+class TestWithout:
+    def test_a_compiler(self, fresh, monkeypatch):
+        monkeypatch.setenv("PATH", "")
+        assert fresh() == library.Compiled(None, "no C compiler is here (cc, gcc, clang)")
+
+    def test_a_compiler_that_works(self, fresh, monkeypatch, tmp_path):
+        program = tmp_path / "bin" / "cc"
+        program.parent.mkdir()
+        program.write_text(f"#!{shutil.which('sh')}\necho no such flag >&2\nexit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+        assert fresh() == library.Compiled(None, "could not be compiled: no such flag")
+        assert not list((tmp_path / "tympan").iterdir())
+
+    @needs_compiler
+    def test_a_library_that_is_whole(self, fresh):
+        place = library._place(library._threading_library())
+        place.parent.mkdir()
+        place.write_text("no library")
+        assert fresh().functions is not None
+
+    def test_a_folder_to_write_to(self, fresh, monkeypatch, tmp_path):
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        assert fresh().functions is None
+
+
+def test_other_processors_go_without(monkeypatch, fresh):
+    narrow = type(this_cpu())("AVX2", False, False, False, "fbgemm")
+    monkeypatch.setattr(library, "this_cpu", lambda: narrow)
+    assert fresh() == library.Compiled(None, "made for AVX512-VNNI on Linux")
+
+
+def test_pytorch_kernels_are_taken_for_inputs_that_fill_no_vector():
+    assert isinstance(quantized._packed(*random_weights(9, 4)), FbgemmWeights)
