@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import LayerKeysValues
+from tympan.model.compiled.attention import attend_by_tiles, attends_by_tiles
 from tympan.model.cpu import this_cpu
 
 _SCORES_AT_ONCE = 3_000_000
@@ -101,7 +102,10 @@ class Attention(nn.Module):
             weights = None
         if self.is_fused and weights is None:
             asked = queries.to(remembered.keys.dtype)
-            if mask is None and not is_causal and not self.training and attends_by_products(remembered.keys):
+            sees_all = mask is None and not is_causal and not self.training
+            if sees_all and attends_by_tiles(asked, remembered.keys):
+                found = attend_by_tiles(asked, remembered.keys, remembered.values)
+            elif sees_all and attends_by_products(remembered.keys):
                 found = attend_by_products(asked, remembered.keys, remembered.values)
             else:
                 found = F.scaled_dot_product_attention(

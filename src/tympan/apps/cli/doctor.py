@@ -78,7 +78,7 @@ def _hardware() -> Iterator[tuple[str, str]]:
     yield "processor", f"{os.cpu_count()} processors; {', '.join(found)}"
     yield "int8 kernels", cpu.int8_engine or "none that pay on this processor"
     functions, reason = compiled().functions, compiled().reason
-    yield "decoder's step", f"compiled: {reason}" if functions else f"PyTorch's operations: {reason}"
+    yield "compiled C", reason if functions else f"none: {reason}"
     yield "threads", f"at most {torch.get_num_threads()} (--threads, or OMP_NUM_THREADS)"
     yield "audio files", _codecs()
     has_gpu = torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""From `step.c` to functions that Python calls, or the reason why there are none here."""
+"""From C to functions that Python calls, or the reason why there are none here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tympan.model.cpu import this_cpu
 
 logger = logging.getLogger(__name__)
 
-_SOURCE = Path(__file__).with_name("step.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("step.c", "attention.c"))
 _COMPILERS = ("cc", "gcc", "clang")
 _FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "fma", "f16c")
 _FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC", *(f"-m{name}" for name in _FEATURES))
@@ -27,7 +27,7 @@ _SECONDS_TO_COMPILE = 60.0
 
 @dataclass(frozen=True)
 class Compiled:
-    """The functions of `step.c`, or why there are none."""
+    """The functions of the sources, or why there are none."""
 
     functions: ctypes.CDLL | None
     reason: str
@@ -58,14 +58,15 @@ def compiled() -> Compiled:
         return Compiled(ctypes.CDLL(str(library)), str(library))
     except (OSError, subprocess.SubprocessError) as fault:
         reason = (getattr(fault, "stderr", None) or str(fault)).strip().splitlines()[0]
-        logger.info("the decoder's step is not compiled: %s", reason)
+        logger.info("nothing is compiled: %s", reason)
         return Compiled(None, f"could not be compiled: {reason}")
 
 
 def _place(threading: Path | None) -> Path:
-    """Where what is compiled from this source, in this way, is kept."""
-    key = hashlib.sha256("\0".join((_SOURCE.read_text("utf-8"), *_FLAGS, str(threading))).encode())
-    return _folder() / f"step-{key.hexdigest()[:16]}.so"
+    """Where what is compiled from these sources, in this way, is kept."""
+    sources = (source.read_text("utf-8") for source in _SOURCES)
+    key = hashlib.sha256("\0".join((*sources, *_FLAGS, str(threading))).encode())
+    return _folder() / f"kernels-{key.hexdigest()[:16]}.so"
 
 
 def _folder() -> Path:
@@ -87,6 +88,6 @@ def _compile(compiler: str, library: Path, threading: Path | None) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         fresh = Path(folder) / library.name
         linked = [str(threading)] if threading else []
-        command = [compiler, *_FLAGS, str(_SOURCE), *linked, "-lm", "-o", str(fresh)]
+        command = [compiler, *_FLAGS, *map(str, _SOURCES), *linked, "-lm", "-o", str(fresh)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS_TO_COMPILE)
         fresh.replace(library)

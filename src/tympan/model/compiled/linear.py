@@ -108,7 +108,7 @@ def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact
 
 
 def functions() -> ctypes.CDLL:
-    """Those of `step.c`, where they are known to be there."""
+    """What was compiled, where it is known to be there."""
     found = compiled().functions
     assert found is not None
     return found

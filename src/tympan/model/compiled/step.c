@@ -26,9 +26,9 @@ typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
 /* A linear layer: weights in blocks of 16 outputs, [out / 16, in / 4, 16, 4], the last one filled up with
  * zeros; a scale, a bias and the sum of its weights for each output. */
 typedef struct {
-    const int8_t* weights;
+    const int8_t *weights;
     const float *scales, *biases;
-    const int32_t* sums;
+    const int32_t *sums;
     int64_t n_in, n_out;
 } Linear;
 
@@ -39,14 +39,14 @@ typedef struct {
 typedef struct {
     Norm self_norm, cross_norm, final_norm;
     Linear qkv, self_out, queries, cross_out, fc1, fc2;
-    const int64_t* spared; /* inputs of fc2 that stay exact, and their weights [spared, D] */
-    const float* exact;
+    const int64_t *spared; /* inputs of fc2 that stay exact, and their weights [spared, D] */
+    const float *exact;
 } Layer;
 
 typedef struct {
     int64_t n_layers, width, n_heads, n_inner, n_spared, activation;
     float epsilon;
-    const Layer* layers;
+    const Layer *layers;
     Norm norm;
 } Decoder;
 
@@ -55,7 +55,7 @@ typedef struct {
 typedef struct {
     float *const *keys, *const *values;
     int64_t row_stride, head_stride, length;
-    const float* mask; /* added to the scores of length + 1 columns; null: nothing */
+    const float *mask; /* added to the scores of length + 1 columns; null: nothing */
     int64_t mask_stride;
 } Text;
 
@@ -67,12 +67,12 @@ typedef struct {
 
 enum { GELU, GELU_TANH, RELU, SILU };
 
-static inline Floats load(const float* from) { return (Floats)_mm512_loadu_ps(from); }
-static inline void store(float* to, Floats numbers) { _mm512_storeu_ps(to, (__m512)numbers); }
+static inline Floats load(const float *from) { return (Floats)_mm512_loadu_ps(from); }
+static inline void store(float *to, Floats numbers) { _mm512_storeu_ps(to, (__m512)numbers); }
 static inline Floats all(float number) { return (Floats)_mm512_set1_ps(number); }
 static inline float sum(Floats numbers) { return _mm512_reduce_add_ps((__m512)numbers); }
-static inline Floats of_bytes(const uint8_t* from) {
-    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from)));
+static inline Floats of_bytes(const uint8_t *from) {
+    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)));
 }
 
 /* e to the power of numbers up to 88, to seven digits; 0 for those far below zero. */
@@ -112,7 +112,7 @@ static inline Floats activate(Floats x, int64_t activation) {
     return x / (1.0f + exponential(-slope));
 }
 
-static void normalise(const float* states, Norm norm, float epsilon, int64_t width, float* normed) {
+static void normalise(const float *states, Norm norm, float epsilon, int64_t width, float *normed) {
     Floats total = all(0.0f), squares = all(0.0f);
     for (int64_t i = 0; i < width; i += LANES) total += load(states + i);
     float mean = sum(total) / width;
@@ -127,12 +127,12 @@ static void normalise(const float* states, Norm norm, float epsilon, int64_t wid
 
 /* Rows that a linear layer reads: bytes, and of each row its scale and the byte that stands for zero. */
 typedef struct {
-    uint8_t* bytes;
-    float* scales;
-    int32_t* zeros;
+    uint8_t *bytes;
+    float *scales;
+    int32_t *zeros;
 } Rounded;
 
-static void round_row(const float* states, int64_t width, Rounded to, int64_t row) {
+static void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     __m512 least = _mm512_setzero_ps(), most = _mm512_setzero_ps();
     for (int64_t i = 0; i < width; i += LANES) {
         __m512 numbers = _mm512_loadu_ps(states + i);
@@ -147,14 +147,14 @@ static void round_row(const float* states, int64_t width, Rounded to, int64_t ro
     for (int64_t i = 0; i < width; i += LANES) {
         __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(states + i), factor));
         whole = _mm512_max_epi32(_mm512_add_epi32(whole, shift), _mm512_setzero_si512());
-        _mm_storeu_si128((__m128i*)(to.bytes + row * width + i), _mm512_cvtusepi32_epi8(whole));
+        _mm_storeu_si128((__m128i *)(to.bytes + row * width + i), _mm512_cvtusepi32_epi8(whole));
     }
     to.scales[row] = scale;
     to.zeros[row] = zero;
 }
 
-static void normalise_and_round(const float* states, Norm norm, float epsilon, int64_t width, int64_t n_rows,
-                                float* row_states, Rounded to) {
+static void normalise_and_round(const float *states, Norm norm, float epsilon, int64_t width, int64_t n_rows,
+                                float *row_states, Rounded to) {
     for (int64_t row = 0; row < n_rows; row++) {
         normalise(states + row * width, norm, epsilon, width, row_states);
         round_row(row_states, width, to, row);
@@ -163,7 +163,7 @@ static void normalise_and_round(const float* states, Norm norm, float epsilon, i
 
 /* Sums int32 of a block of 16 outputs for `n_rows` rows, one vector for each. */
 #define SUMS_FOR(N_ROWS, AT_ONCE)                                                                        \
-    static void sums_for_##N_ROWS(const int8_t* block, const uint8_t* bytes, int64_t n_in, Ints* sums) { \
+    static void sums_for_##N_ROWS(const int8_t *block, const uint8_t *bytes, int64_t n_in, Ints *sums) { \
         __m512i partial[N_ROWS][AT_ONCE];                                                                \
         _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++)                                   \
             _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) partial[row][part] =      \
@@ -195,13 +195,13 @@ SUMS_FOR(6, 4)
 SUMS_FOR(7, 2)
 SUMS_FOR(8, 2)
 
-static void (*const sums_for[ROWS_AT_ONCE])(const int8_t*, const uint8_t*, int64_t, Ints*) = {
+static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
     sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
 
 /* Outputs of one block for all rows, to [N, out]: added to what is there, activated, or neither. */
 enum { STORE = -1, ADD = -2 };
 
-static void multiply_block(const Linear* layer, int64_t block, Rounded read, int64_t n_rows, float* to,
+static void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_rows, float *to,
                            int64_t then) {
     int64_t first = block * LANES, n_left = layer->n_out - first;
     __mmask16 is_there = n_left >= LANES ? 0xffff : (__mmask16)((1 << n_left) - 1);
@@ -216,7 +216,7 @@ static void multiply_block(const Linear* layer, int64_t block, Rounded read, int
             __m512i shift = _mm512_mullo_epi32(of_weights, _mm512_set1_epi32(read.zeros[row + i]));
             Floats exact = (Floats)_mm512_cvtepi32_ps(_mm512_sub_epi32((__m512i)sums[i], shift));
             Floats result = exact * (scales * read.scales[row + i]) + biases;
-            float* place = to + (row + i) * layer->n_out + first;
+            float *place = to + (row + i) * layer->n_out + first;
             if (then == ADD) result += (Floats)_mm512_maskz_loadu_ps(is_there, place);
             if (then >= 0) result = activate(result, then);
             _mm512_mask_storeu_ps(place, is_there, (__m512)result);
@@ -225,8 +225,8 @@ static void multiply_block(const Linear* layer, int64_t block, Rounded read, int
 }
 
 /* Text attention of one head of one row. `qkv` holds its query, key and value, a width apart. */
-static void read_text(const float* qkv, int64_t width, int64_t n_channels, const Text* text, int64_t layer,
-                      int64_t row, int64_t head, float* scores, float* read) {
+static void read_text(const float *qkv, int64_t width, int64_t n_channels, const Text *text, int64_t layer,
+                      int64_t row, int64_t head, float *scores, float *read) {
     int64_t place = row * text->row_stride + head * text->head_stride, n_columns = text->length + 1;
     float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
     memcpy(keys + text->length * n_channels, qkv + width, n_channels * sizeof(float));
@@ -257,26 +257,26 @@ static void read_text(const float* qkv, int64_t width, int64_t n_channels, const
     }
 }
 
-static inline float number_at(const uint8_t* place) {
+static inline float number_at(const uint8_t *place) {
     float number;
     memcpy(&number, place, sizeof number);
     return number;
 }
 
 /* Scores of `n_queries` queries, `query_stride` apart, at the positions of one part of a head's keys. */
-static inline __attribute__((always_inline)) void score_part(const uint8_t* keys, int64_t n_positions,
-                                                             int64_t n_channels, const float* queries,
+static inline __attribute__((always_inline)) void score_part(const uint8_t *keys, int64_t n_positions,
+                                                             int64_t n_channels, const float *queries,
                                                              int64_t query_stride, int n_queries,
-                                                             float* scores, int64_t score_stride) {
+                                                             float *scores, int64_t score_stride) {
     int64_t row_bytes = n_positions + 8;
     for (int64_t channel = 0; channel < n_channels; channel += 4) {
-        const uint8_t* rows = keys + channel * row_bytes;
+        const uint8_t *rows = keys + channel * row_bytes;
         Floats weights[QUERIES_AT_ONCE][4], least[QUERIES_AT_ONCE];
         for (int query = 0; query < n_queries; query++) {
             float shift = 0.0f;
             for (int i = 0; i < 4; i++) {
                 float asked = queries[query * query_stride + channel + i];
-                const uint8_t* behind = rows + i * row_bytes + n_positions;
+                const uint8_t *behind = rows + i * row_bytes + n_positions;
                 weights[query][i] = all(asked * number_at(behind));
                 shift += asked * number_at(behind + 4);
             }
@@ -293,7 +293,7 @@ static inline __attribute__((always_inline)) void score_part(const uint8_t* keys
             __mmask16 is_new =
                 start < n_whole ? 0xffff : (__mmask16)(0xffff << (LANES - (n_positions - n_whole)));
             _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
-                float* place = scores + query * score_stride + at;
+                float *place = scores + query * score_stride + at;
                 Floats score = least[query];
                 if (channel) score += load(place);
                 _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) score += weights[query][i] * numbers[i];
@@ -304,10 +304,10 @@ static inline __attribute__((always_inline)) void score_part(const uint8_t* keys
 }
 
 /* What `n_queries` queries hear of a head's values, by their `shares` of the positions. */
-static inline __attribute__((always_inline)) void hear_values(const uint8_t* values, int64_t n_positions,
-                                                              int64_t n_channels, const float* shares,
+static inline __attribute__((always_inline)) void hear_values(const uint8_t *values, int64_t n_positions,
+                                                              int64_t n_channels, const float *shares,
                                                               int64_t share_stride, int n_queries,
-                                                              float* heard, int64_t heard_stride) {
+                                                              float *heard, int64_t heard_stride) {
     int64_t row_bytes = n_channels + 8;
     for (int64_t channel = 0; channel < n_channels; channel += 4 * LANES) {
         int64_t n_left = (n_channels - channel) / LANES;
@@ -316,7 +316,7 @@ static inline __attribute__((always_inline)) void hear_values(const uint8_t* val
         for (int query = 0; query < n_queries; query++)
             for (int i = 0; i < 4; i++) sums[query][i] = all(0.0f);
         for (int64_t position = 0; position < n_positions; position++) {
-            const uint8_t* row = values + position * row_bytes;
+            const uint8_t *row = values + position * row_bytes;
             _mm_prefetch(row + AHEAD, _MM_HINT_T0);
             float scale = number_at(row + n_channels), shift = number_at(row + n_channels + 4);
             Floats numbers[4];
@@ -346,24 +346,24 @@ static inline __attribute__((always_inline)) void hear_values(const uint8_t* val
     switch (n) { CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call) CASE(5, call) }
 
 /* Attention of a window's rows to one head of its audio; queries and results lie D apart. */
-static void hear(const Audio* audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads,
-                 int64_t n_channels, const float* queries, int64_t n_queries, int64_t stride, float* scores,
-                 float* heard) {
+static void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads,
+                 int64_t n_channels, const float *queries, int64_t n_queries, int64_t stride, float *scores,
+                 float *heard) {
     int64_t n_in_part = audio->n_positions / audio->n_parts, table = window * n_heads + head;
-    const uint8_t* keys = audio->keys[layer] + table * audio->n_parts * n_channels * (n_in_part + 8);
-    const uint8_t* values = audio->values[layer] + table * audio->n_positions * (n_channels + 8);
+    const uint8_t *keys = audio->keys[layer] + table * audio->n_parts * n_channels * (n_in_part + 8);
+    const uint8_t *values = audio->values[layer] + table * audio->n_positions * (n_channels + 8);
     int64_t n_padded = (audio->n_positions + LANES - 1) / LANES * LANES;
     for (int64_t query = 0; query < n_queries; query += QUERIES_AT_ONCE) {
         int64_t n_left = n_queries - query, n_here = n_left < QUERIES_AT_ONCE ? n_left : QUERIES_AT_ONCE;
-        const float* asked = queries + query * stride;
+        const float *asked = queries + query * stride;
         for (int64_t part = 0; part < audio->n_parts; part++) {
-            const uint8_t* of_part = keys + part * n_channels * (n_in_part + 8);
-            float* place = scores + part * n_in_part;
+            const uint8_t *of_part = keys + part * n_channels * (n_in_part + 8);
+            float *place = scores + part * n_in_part;
             WITH_COUNT(n_here,
                        score_part(of_part, n_in_part, n_channels, asked, stride, COUNT, place, n_padded))
         }
         for (int64_t i = 0; i < n_here; i++) {
-            float* row = scores + i * n_padded;
+            float *row = scores + i * n_padded;
             for (int64_t position = audio->n_positions; position < n_padded; position++)
                 row[position] = -INFINITY;
             __m512 most = _mm512_set1_ps(-INFINITY);
@@ -380,13 +380,13 @@ static void hear(const Audio* audio, int64_t layer, int64_t window, int64_t head
             for (int64_t position = 0; position < n_padded; position += LANES)
                 store(row + position, load(row + position) * factor);
         }
-        float* to = heard + query * stride;
+        float *to = heard + query * stride;
         WITH_COUNT(n_here,
                    hear_values(values, audio->n_positions, n_channels, scores, n_padded, COUNT, to, stride))
     }
 }
 
-static inline int64_t n_blocks(const Linear* layer) { return (layer->n_out + LANES - 1) / LANES; }
+static inline int64_t n_blocks(const Linear *layer) { return (layer->n_out + LANES - 1) / LANES; }
 
 #define EACH_BLOCK(layer) \
     _Pragma("omp for schedule(static)") for (int64_t block = 0; block < n_blocks(layer); block++)
@@ -398,7 +398,7 @@ typedef struct {
     int64_t bytes_per_thread;
 } Room;
 
-static Room room_for(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows) {
+static Room room_for(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows) {
     int64_t width = decoder->width, n_inner = decoder->n_inner, n_columns = text->length + 1, line = 64;
     int64_t longest = n_columns > audio->n_positions ? n_columns : audio->n_positions;
     Room room;
@@ -413,29 +413,30 @@ static Room room_for(const Decoder* decoder, const Text* text, const Audio* audi
 }
 
 /* Bytes of memory that `tympan_step` wants for this. */
-int64_t tympan_step_bytes(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows,
+int64_t tympan_step_bytes(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows,
                           int32_t n_threads) {
     Room room = room_for(decoder, text, audio, n_rows);
     return room.of_threads + n_threads * room.bytes_per_thread;
 }
 
 /* Embedded states [N, D] become those behind the last norm; the text's next column is written. */
-void tympan_step(const Decoder* decoder, const Text* text, const Audio* audio, int64_t n_rows, float* states,
-                 char* memory, int32_t n_threads) {
+void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows, float *states,
+                 char *memory, int32_t n_threads) {
     int64_t width = decoder->width, n_heads = decoder->n_heads, n_channels = width / n_heads;
     int64_t n_inner = decoder->n_inner, n_queries = n_rows / audio->n_windows;
     Room room = room_for(decoder, text, audio, n_rows);
-    float *qkv = (float*)memory, *read = (float*)(memory + room.read), *inner = (float*)(memory + room.inner);
+    float *qkv = (float *)memory, *read = (float *)(memory + room.read),
+          *inner = (float *)(memory + room.inner);
 #pragma omp parallel num_threads(n_threads)
     {
-        char* own = memory + room.of_threads + omp_get_thread_num() * room.bytes_per_thread;
-        float *scores = (float*)own, *row_states = scores + room.n_scores;
+        char *own = memory + room.of_threads + omp_get_thread_num() * room.bytes_per_thread;
+        float *scores = (float *)own, *row_states = scores + room.n_scores;
         Rounded rounded;
         rounded.scales = row_states + room.n_states;
-        rounded.zeros = (int32_t*)(rounded.scales + n_rows);
-        rounded.bytes = (uint8_t*)(rounded.zeros + n_rows);
+        rounded.zeros = (int32_t *)(rounded.scales + n_rows);
+        rounded.bytes = (uint8_t *)(rounded.zeros + n_rows);
         for (int64_t index = 0; index < decoder->n_layers; index++) {
-            const Layer* layer = decoder->layers + index;
+            const Layer *layer = decoder->layers + index;
             normalise_and_round(states, layer->self_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
             EACH_BLOCK(&layer->qkv) multiply_block(&layer->qkv, block, rounded, n_rows, qkv, STORE);
@@ -473,7 +474,7 @@ void tympan_step(const Decoder* decoder, const Text* text, const Audio* audio, i
             EACH_BLOCK(&layer->fc2) {
                 multiply_block(&layer->fc2, block, rounded, n_rows, states, ADD);
                 for (int64_t row = 0; row < n_rows; row++) {
-                    float* place = states + row * width + block * LANES;
+                    float *place = states + row * width + block * LANES;
                     Floats total = load(place);
                     for (int64_t i = 0; i < decoder->n_spared; i++)
                         total += inner[row * n_inner + layer->spared[i]] *
@@ -489,9 +490,9 @@ void tympan_step(const Decoder* decoder, const Text* text, const Audio* audio, i
 }
 
 /* Outputs [N, out] of states [N, in]. `scratch` has N * (in + 8) bytes. */
-void tympan_multiply(const Linear* layer, int64_t n_rows, const float* states, float* to, char* scratch,
+void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, float *to, char *scratch,
                      int32_t n_threads) {
-    Rounded rounded = {(uint8_t*)(scratch + 8 * n_rows), (float*)scratch, (int32_t*)scratch + n_rows};
+    Rounded rounded = {(uint8_t *)(scratch + 8 * n_rows), (float *)scratch, (int32_t *)scratch + n_rows};
 #pragma omp parallel num_threads(n_threads)
     {
 #pragma omp for schedule(static)
@@ -502,7 +503,7 @@ void tympan_multiply(const Linear* layer, int64_t n_rows, const float* states, f
 }
 
 /* Put `number`, larger than the last of the `n` that were `found`, among them, the largest first. */
-static inline void insert(float number, int64_t place, int64_t n, float* found, int64_t* places) {
+static inline void insert(float number, int64_t place, int64_t n, float *found, int64_t *places) {
     int64_t rank = n - 1;
     for (; rank > 0 && found[rank - 1] < number; rank--) {
         found[rank] = found[rank - 1];
@@ -514,8 +515,8 @@ static inline void insert(float number, int64_t place, int64_t n, float* found, 
 
 /* Replace the `n` largest of each row of `logits` [N, V] by the products of `states` [N, D] with the rows of
  * `exact`, float16 [V, D]. They lie in the n blocks of tokens whose largest ones are largest. */
-void tympan_sharpen(const uint16_t* exact, int64_t n_tokens, int64_t width, int64_t n_rows,
-                    const float* states, float* logits, int64_t n) {
+void tympan_sharpen(const uint16_t *exact, int64_t n_tokens, int64_t width, int64_t n_rows,
+                    const float *states, float *logits, int64_t n) {
     for (int64_t row = 0; row < n_rows; row++) {
         float *of_row = logits + row * n_tokens, found[MOST_EXACT], of_block[MOST_EXACT];
         int64_t places[MOST_EXACT], blocks[MOST_EXACT];
@@ -535,9 +536,9 @@ void tympan_sharpen(const uint16_t* exact, int64_t n_tokens, int64_t width, int6
         }
         for (int64_t i = 0; i < n && places[i] >= 0; i++) {
             Floats products = all(0.0f);
-            const uint16_t* weights = exact + places[i] * width;
+            const uint16_t *weights = exact + places[i] * width;
             for (int64_t channel = 0; channel < width; channel += LANES) {
-                __m256i half = _mm256_loadu_si256((const __m256i*)(weights + channel));
+                __m256i half = _mm256_loadu_si256((const __m256i *)(weights + channel));
                 products += (Floats)_mm512_cvtph_ps(half) * load(states + row * width + channel);
             }
             of_row[places[i]] = sum(products);
@@ -546,10 +547,10 @@ void tympan_sharpen(const uint16_t* exact, int64_t n_tokens, int64_t width, int6
 }
 
 /* Weights [out, in] in the order in which they are read, to `packed` filled with zeros, and their sums. */
-void tympan_pack(const int8_t* weights, int64_t n_out, int64_t n_in, int8_t* packed, int32_t* sums) {
+void tympan_pack(const int8_t *weights, int64_t n_out, int64_t n_in, int8_t *packed, int32_t *sums) {
     for (int64_t output = 0; output < n_out; output++) {
         int32_t total = 0;
-        int8_t* block = packed + output / LANES * LANES * n_in + output % LANES * GROUP;
+        int8_t *block = packed + output / LANES * LANES * n_in + output % LANES * GROUP;
         for (int64_t i = 0; i < n_in; i++) {
             int8_t weight = weights[output * n_in + i];
             block[i / GROUP * GROUP * LANES + i % GROUP] = weight;

@@ -1,0 +1,71 @@
+"""Attention of many bfloat16 queries by AMX, as compiled C: PyTorch's fused kernel takes twice as long."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from tympan.model.compiled.library import compiled
+from tympan.model.compiled.linear import address, functions
+from tympan.model.cpu import this_cpu
+
+_WIDTH = 64
+_FEWEST_QUERIES = 32  # of a block, and so many are computed in any case
+
+
+class _HeadsLayout(ctypes.Structure):
+    """`Heads` of `attention.c`."""
+
+    _fields_ = (
+        ("numbers", ctypes.c_void_p),
+        ("row_stride", ctypes.c_int64),
+        ("head_stride", ctypes.c_int64),
+        ("position_stride", ctypes.c_int64),
+    )
+
+
+def attends_by_tiles(queries: Tensor, keys: Tensor) -> bool:
+    """Whether `attend_by_tiles` is there and quicker for these [N, H, T, K]; it makes no gradients."""
+    return (
+        queries.dtype == keys.dtype == torch.bfloat16
+        and keys.device.type == "cpu"
+        and queries.shape[2] >= _FEWEST_QUERIES
+        and queries.shape[3] == _WIDTH
+        and not torch.is_grad_enabled()
+        and _is_there()
+    )
+
+
+def attend_by_tiles(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Attention of `queries` [N, H, T, 64] to all of `keys` and `values` [N, H, S, 64]: [N, H, T, 64].
+
+    All are bfloat16, as are the shares; scores are not rounded.
+    """
+    n_rows, n_heads, n_queries, width = queries.shape
+    n_keys, n_threads = keys.shape[2], ctypes.c_int32(torch.get_num_threads())
+    found: Tensor = queries.new_empty(n_rows, n_queries, n_heads, width).transpose(1, 2)
+    there = functions()
+    there.tympan_attend_bytes.restype = ctypes.c_int64
+    n_bytes = there.tympan_attend_bytes(ctypes.c_int64(n_heads), ctypes.c_int64(n_keys), n_threads)
+    memory = torch.empty(n_bytes, dtype=torch.uint8)
+    given = [heads if heads.stride(3) == 1 else heads.contiguous() for heads in (queries, keys, values)]
+    there.tympan_attend(
+        *(_layout(heads) for heads in (*given, found)),
+        *(ctypes.c_int64(count) for count in (n_rows, n_heads, n_queries, n_keys)),
+        ctypes.c_float(width**-0.5),
+        address(memory),
+        n_threads,
+    )
+    return found
+
+
+@cache
+def _is_there() -> bool:
+    return this_cpu().has_amx and compiled().functions is not None and bool(functions().tympan_can_attend())
+
+
+def _layout(heads: Tensor) -> object:
+    return ctypes.byref(_HeadsLayout(heads.data_ptr(), *heads.stride()[:3]))
