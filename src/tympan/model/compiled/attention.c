@@ -1,5 +1,5 @@
-/* Attention of bfloat16 queries to all of the keys and values, by AMX: what PyTorch's fused kernel does, in a
- * third of its time. Scores are float32; shares are rounded to bfloat16 before they are summed up.
+/* Attention of bfloat16 queries to all of the keys and values, by AMX: what PyTorch's fused kernel does, in
+ * half its time. Scores are float32; shares are rounded to bfloat16 before they are summed up.
  *
  * Shapes: N rows, H heads of 64 channels, as in every Whisper, T queries, S positions. A block of 32 queries
  * sees the positions in chunks, whose scores a processor's nearest caches hold, and takes off the largest
@@ -7,6 +7,7 @@
  */
 #include <immintrin.h>
 #include <math.h>
+#include <omp.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -16,9 +17,8 @@
 #define QUERIES (2 * TILE)
 #define WIDTH 64  /* channels of a head */
 #define CHUNK 256 /* positions */
-#define SCORES                                                                                              \
-    (CHUNK + 16) /* numbers from one query's to the next one's: rows of a tile in different sets of a cache \
-                  */
+/* Numbers from one query's to the next one's, so that rows of a tile lie in different sets of a cache. */
+#define SCORES (CHUNK + 16)
 #define SHARES (CHUNK + 32)
 #define PAIR (2 * TILE) /* bfloat16 numbers in a row of a tile */
 #define NEVER -1e30f    /* a score that leaves no share */
@@ -29,7 +29,7 @@ typedef struct {
     int64_t row_stride, head_stride, position_stride;
 } Heads;
 
-#if defined(__clang__) || __GNUC__ >= 11
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
 
 /* Whether this process may use AMX: it has to ask once. */
 int32_t tympan_can_attend(void) {
@@ -40,18 +40,23 @@ int32_t tympan_can_attend(void) {
 #pragma GCC push_options
 #pragma GCC target("avx512vbmi,avx512bf16,amx-tile,amx-bf16")
 
+/* GCC does not know that loading a tile reads memory. */
+#define ALL_IS_WRITTEN __asm__ volatile("" ::: "memory")
+
+typedef struct {
+    uint8_t palette, start, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} __attribute__((packed)) Configuration;
+
 static void configure(void) {
-    struct {
-        uint8_t palette, start, reserved[14];
-        uint16_t row_bytes[16];
-        uint8_t rows[16];
-    } __attribute__((packed)) tiles = {.palette = 1};
+    Configuration tiles = {.palette = 1};
     for (int i = 0; i < 8; i++) tiles.row_bytes[i] = 4 * TILE, tiles.rows[i] = TILE;
     _tile_loadconfig(&tiles);
 }
 
-/* What turns bits into powers of two: a bfloat16 number's seven bits behind the leading one, for each seven
- * bits behind the point of its logarithm. */
+/* The seven bits behind the leading one of a bfloat16 number, for each seven bits behind the point of its
+ * logarithm. */
 typedef struct {
     __m512i low, high;
 } Powers;
@@ -65,10 +70,11 @@ static Powers powers_of_two(void) {
 /* Which of 32 numbers `narrow` puts at `place`. */
 static inline int64_t number_at(int64_t place) { return place % 8 / 4 * 16 + place / 8 * 4 + place % 4; }
 
-/* 2 to the power of 32 numbers, given as 128 times themselves and 127 more, in bfloat16: 0 for those below
- * -127. Where the numbers are whole after a multiplication by 128, they are the nearest there are. */
+/* 2 to the power of 32 numbers x, given as 128 * (x + 127), in bfloat16: 0 for those below -127.
+ *
+ * Rounded to whole numbers, these have the exponents where bfloat16 has them, and seven bits of the logarithm
+ * where the bits behind the leading one belong, which a table turns into these. */
 static inline __m512i narrow(__m512 first, __m512 second, Powers powers) {
-    /* Exponents are at their places now, and logarithms where the bits behind the leading ones belong. */
     __m512i bits = _mm512_packus_epi32(_mm512_cvtps_epi32(first), _mm512_cvtps_epi32(second));
     __m512i behind_leading = _mm512_permutex2var_epi8(powers.low, bits, powers.high);
     return _mm512_ternarylogic_epi32(bits, behind_leading, _mm512_set1_epi16(0x7f),
@@ -116,6 +122,7 @@ typedef struct {
 /* Scores of the queries [32, 64] at `n_keys` keys, a multiple of 32. */
 static void score(const uint16_t *queries, const uint32_t *keys, int64_t n_keys, float *scores) {
     int64_t of_key_tile = TILE * (WIDTH / 2);
+    ALL_IS_WRITTEN;
     _tile_loadd(4, queries, 2 * WIDTH);
     _tile_loadd(5, queries + TILE * WIDTH, 2 * WIDTH);
     _tile_loadd(6, queries + PAIR, 2 * WIDTH);
@@ -171,6 +178,7 @@ static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_pa
 
 /* Add to what was `heard` [32, 64] the values of `n_keys` positions by their shares. */
 static void hear(const uint16_t *shares, const uint32_t *values, int64_t n_keys, float *heard) {
+    ALL_IS_WRITTEN;
     for (int64_t channel = 0; channel < WIDTH; channel += 2 * TILE) {
         float *to = heard + channel;
         _tile_loadd(0, to, 4 * WIDTH);
@@ -236,7 +244,6 @@ int64_t tympan_attend_bytes(int64_t n_heads, int64_t n_keys, int32_t n_threads) 
 void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values, const Heads *found,
                    int64_t n_rows, int64_t n_heads, int64_t n_queries, int64_t n_keys, float factor,
                    char *memory, int32_t n_threads) {
-    extern int omp_get_thread_num(void);
     int64_t n_blocks = (n_queries + QUERIES - 1) / QUERIES, head_bytes = bytes_of_head(n_keys);
     float in_powers = factor * 1.44269504f; /* of two */
 #pragma omp parallel num_threads(n_threads)
@@ -246,6 +253,8 @@ void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values,
         float *heard = (float *)(own + sizeof(Room));
         uint16_t *asked = (uint16_t *)(heard + QUERIES * WIDTH);
         Powers powers = powers_of_two();
+        Configuration before; /* of whoever else uses tiles in this thread */
+        _tile_storeconfig(&before);
         configure();
         for (int64_t row = 0; row < n_rows; row++) {
 #pragma omp for schedule(static)
@@ -271,7 +280,7 @@ void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values,
                     found->position_stride);
             }
         }
-        _tile_release();
+        _tile_loadconfig(&before);
     }
 }
 

@@ -19,7 +19,7 @@ from tympan.model.cpu import this_cpu
 logger = logging.getLogger(__name__)
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("step.c", "attention.c"))
-_COMPILERS = ("cc", "gcc", "clang")
+_COMPILERS = ("cc", "gcc")
 _FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "fma", "f16c")
 _FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC", *(f"-m{name}" for name in _FEATURES))
 _SECONDS_TO_COMPILE = 60.0

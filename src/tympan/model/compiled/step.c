@@ -439,7 +439,7 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             const Layer *layer = decoder->layers + index;
             normalise_and_round(states, layer->self_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
-            EACH_BLOCK(&layer->qkv) multiply_block(&layer->qkv, block, rounded, n_rows, qkv, STORE);
+            EACH_BLOCK (&layer->qkv) multiply_block(&layer->qkv, block, rounded, n_rows, qkv, STORE);
 #pragma omp for schedule(static)
             for (int64_t item = 0; item < n_rows * n_heads; item++) {
                 int64_t row = item / n_heads, head = item % n_heads;
@@ -447,11 +447,11 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
                           head, scores, read + row * width + head * n_channels);
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
-            EACH_BLOCK(&layer->self_out)
-            multiply_block(&layer->self_out, block, rounded, n_rows, states, ADD);
+            EACH_BLOCK (&layer->self_out)
+                multiply_block(&layer->self_out, block, rounded, n_rows, states, ADD);
             normalise_and_round(states, layer->cross_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
-            EACH_BLOCK(&layer->queries) multiply_block(&layer->queries, block, rounded, n_rows, qkv, STORE);
+            EACH_BLOCK (&layer->queries) multiply_block(&layer->queries, block, rounded, n_rows, qkv, STORE);
 #pragma omp for schedule(static)
             for (int64_t item = 0; item < audio->n_windows * n_heads; item++) {
                 int64_t window = item / n_heads, head = item % n_heads;
@@ -460,18 +460,18 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
                      read + place);
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
-            EACH_BLOCK(&layer->cross_out)
-            multiply_block(&layer->cross_out, block, rounded, n_rows, states, ADD);
+            EACH_BLOCK (&layer->cross_out)
+                multiply_block(&layer->cross_out, block, rounded, n_rows, states, ADD);
             normalise_and_round(states, layer->final_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
-            EACH_BLOCK(&layer->fc1)
-            multiply_block(&layer->fc1, block, rounded, n_rows, inner, decoder->activation);
+            EACH_BLOCK (&layer->fc1)
+                multiply_block(&layer->fc1, block, rounded, n_rows, inner, decoder->activation);
             for (int64_t row = 0; row < n_rows; row++) {
                 memcpy(row_states, inner + row * n_inner, n_inner * sizeof(float));
                 for (int64_t i = 0; i < decoder->n_spared; i++) row_states[layer->spared[i]] = 0.0f;
                 round_row(row_states, n_inner, rounded, row);
             }
-            EACH_BLOCK(&layer->fc2) {
+            EACH_BLOCK (&layer->fc2) {
                 multiply_block(&layer->fc2, block, rounded, n_rows, states, ADD);
                 for (int64_t row = 0; row < n_rows; row++) {
                     float *place = states + row * width + block * LANES;
@@ -498,7 +498,7 @@ void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, f
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < n_rows; row++)
             round_row(states + row * layer->n_in, layer->n_in, rounded, row);
-        EACH_BLOCK(layer) multiply_block(layer, block, rounded, n_rows, to, STORE);
+        EACH_BLOCK (layer) multiply_block(layer, block, rounded, n_rows, to, STORE);
     }
 }
 
