@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 from functools import partial
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -194,6 +195,11 @@ class TestWithout:
         place.parent.mkdir()
         place.write_text("no library")
         assert fresh().functions is not None
+
+    def test_a_home(self, fresh, monkeypatch):
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(library.Path, "expanduser", Mock(side_effect=RuntimeError("no home")))
+        assert fresh() == library.Compiled(None, "could not be compiled: no home")
 
     def test_a_folder_to_write_to(self, fresh, monkeypatch, tmp_path):
         (tmp_path / "file").write_text("")

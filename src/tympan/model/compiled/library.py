@@ -43,6 +43,15 @@ def compiled() -> Compiled:
         return Compiled(None, "TYMPAN_COMPILE is 0")
     if platform.system() != "Linux" or not this_cpu().has_vnni:
         return Compiled(None, "made for AVX512-VNNI on Linux")
+    try:
+        return _load()
+    except (OSError, RuntimeError, subprocess.SubprocessError) as fault:
+        reason = (getattr(fault, "stderr", None) or str(fault)).strip().splitlines()[0]
+        logger.info("nothing is compiled: %s", reason)
+        return Compiled(None, f"could not be compiled: {reason}")
+
+
+def _load() -> Compiled:
     threading = _threading_library()
     library = _place(threading)
     if library.exists():
@@ -53,13 +62,8 @@ def compiled() -> Compiled:
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
         return Compiled(None, f"no C compiler is here ({', '.join(_COMPILERS)})")
-    try:
-        _compile(compiler, library, threading)
-        return Compiled(ctypes.CDLL(str(library)), str(library))
-    except (OSError, subprocess.SubprocessError) as fault:
-        reason = (getattr(fault, "stderr", None) or str(fault)).strip().splitlines()[0]
-        logger.info("nothing is compiled: %s", reason)
-        return Compiled(None, f"could not be compiled: {reason}")
+    _compile(compiler, library, threading)
+    return Compiled(ctypes.CDLL(str(library)), str(library))
 
 
 def _place(threading: Path | None) -> Path:
