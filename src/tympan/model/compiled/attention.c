@@ -29,7 +29,7 @@ typedef struct {
     int64_t row_stride, head_stride, position_stride;
 } Heads;
 
-#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#if defined(__AVX512F__) && !defined(__clang__) && __GNUC__ >= 11
 
 /* Whether this process may use AMX: it has to ask once. */
 int32_t tympan_can_attend(void) {

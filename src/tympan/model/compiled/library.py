@@ -10,6 +10,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,10 +19,13 @@ from tympan.model.cpu import this_cpu
 
 logger = logging.getLogger(__name__)
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("step.c", "attention.c"))
+_FOLDER = Path(__file__).parent
+_SOURCES = tuple(_FOLDER / name for name in ("step.c", "attention.c"))
+_HEADERS = (_FOLDER / "vectors.h",)
 _COMPILERS = ("cc", "gcc")
-_FEATURES = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni", "fma", "f16c")
-_FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC", *(f"-m{name}" for name in _FEATURES))
+_AVX2 = ("-mavx2", "-mfma", "-mf16c")
+_AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni")
+_FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 _SECONDS_TO_COMPILE = 60.0
 
 
@@ -41,8 +45,8 @@ def compiled() -> Compiled:
     """
     if os.environ.get("TYMPAN_COMPILE", "1") == "0":
         return Compiled(None, "TYMPAN_COMPILE is 0")
-    if platform.system() != "Linux" or not this_cpu().has_vnni:
-        return Compiled(None, "made for AVX512-VNNI on Linux")
+    if platform.system() != "Linux" or this_cpu().int8_engine is None:
+        return Compiled(None, "made for AVX2 on Linux")
     try:
         return _load()
     except (OSError, RuntimeError, subprocess.SubprocessError) as fault:
@@ -52,8 +56,8 @@ def compiled() -> Compiled:
 
 
 def _load() -> Compiled:
-    threading = _threading_library()
-    library = _place(threading)
+    flags = _flags()
+    library = _place(flags)
     if library.exists():
         try:
             return Compiled(ctypes.CDLL(str(library)), str(library))
@@ -62,14 +66,21 @@ def _load() -> Compiled:
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
         return Compiled(None, f"no C compiler is here ({', '.join(_COMPILERS)})")
-    _compile(compiler, library, threading)
+    _compile(compiler, flags, library)
     return Compiled(ctypes.CDLL(str(library)), str(library))
 
 
-def _place(threading: Path | None) -> Path:
-    """Where what is compiled from these sources, in this way, is kept."""
-    sources = (source.read_text("utf-8") for source in _SOURCES)
-    key = hashlib.sha256("\0".join((*sources, *_FLAGS, str(threading))).encode())
+def _flags() -> list[str]:
+    """How to compile for this processor, and for the threads that PyTorch has: they are ours too."""
+    flags = [*_FLAGS, *(_AVX512 if this_cpu().has_vnni else _AVX2)]
+    threading = _threading_library()
+    return flags if threading is None else [*flags, str(threading)]
+
+
+def _place(flags: Sequence[str]) -> Path:
+    """Where what is compiled from these sources, with `flags`, is kept."""
+    read = (path.read_text("utf-8") for path in (*_SOURCES, *_HEADERS))
+    key = hashlib.sha256("\0".join((*read, *flags)).encode())
     return _folder() / f"kernels-{key.hexdigest()[:16]}.so"
 
 
@@ -78,7 +89,7 @@ def _folder() -> Path:
 
 
 def _threading_library() -> Path | None:
-    """The OpenMP that PyTorch has loaded: its threads are ours too, and do not wait beside ours."""
+    """The OpenMP that PyTorch has loaded; with another one there would be threads that wait beside its."""
     lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
     loaded = {Path(line.split(maxsplit=5)[5]) for line in lines if "/" in line}
     return next(
@@ -86,12 +97,11 @@ def _threading_library() -> Path | None:
     )
 
 
-def _compile(compiler: str, library: Path, threading: Path | None) -> None:
+def _compile(compiler: str, flags: Sequence[str], library: Path) -> None:
     """Put it there in one move, so that others who do so at the same time find it whole."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         fresh = Path(folder) / library.name
-        linked = [str(threading)] if threading else []
-        command = [compiler, *_FLAGS, *map(str, _SOURCES), *linked, "-lm", "-o", str(fresh)]
+        command = [compiler, *map(str, _SOURCES), *flags, "-lm", "-o", str(fresh)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS_TO_COMPILE)
         fresh.replace(library)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from tympan.model.compiled.library import compiled
 
-LANES = 16
-"""Outputs in a block of weights; what is read has a multiple of so many numbers."""
-
 _GROUP = 4
+_INPUTS_AT_ONCE = 16
 _MOST_EXACT = 16
 
 
@@ -39,11 +38,11 @@ class CompiledWeights:
     def __init__(self, numbers: Tensor, scales: Tensor, biases: Tensor) -> None:
         """`numbers` int8 [out, in], `scales` and `biases` float32 [out]; see `can_compile`."""
         n_out, n_in = numbers.shape
-        n_blocks = -(-n_out // LANES)
+        n_blocks, n_lanes = -(-n_out // lanes()), lanes()
         self.shape = (n_out, n_in)
-        self._weights = torch.zeros(n_blocks, n_in // _GROUP, LANES, _GROUP, dtype=torch.int8)
-        self._sums = torch.zeros(n_blocks * LANES, dtype=torch.int32)
-        self._scales, self._biases = (torch.zeros(n_blocks * LANES) for _ in range(2))
+        self._weights = torch.zeros(n_blocks, n_in // _GROUP, n_lanes, _GROUP, dtype=torch.int8)
+        self._sums = torch.zeros(n_blocks * n_lanes, dtype=torch.int32)
+        self._scales, self._biases = (torch.zeros(n_blocks * n_lanes) for _ in range(2))
         self._scales[:n_out], self._biases[:n_out] = scales, biases
         self._functions = functions()
         numbers = numbers.contiguous()
@@ -85,7 +84,7 @@ class CompiledWeights:
 
 def can_compile(n_in: int) -> bool:
     """Whether linear layers of as many inputs can be compiled here."""
-    return n_in % LANES == 0 and compiled().functions is not None
+    return n_in % _INPUTS_AT_ONCE == 0 and compiled().functions is not None
 
 
 def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact: int) -> None:
@@ -105,6 +104,12 @@ def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact
         address(logits),
         ctypes.c_int64(n_exact),
     )
+
+
+@cache
+def lanes() -> int:
+    """Outputs in a block of weights; what else is read in vectors has a multiple of so many numbers."""
+    return int(functions().tympan_lanes())
 
 
 def functions() -> ctypes.CDLL:

@@ -3,16 +3,16 @@
  * come from memory too, it waits nearly twice as long.
  *
  * Shapes: N rows, D width, H heads of K = D / H channels, B windows with N / B rows each, S positions of the
- * audio in P parts, V tokens. Whatever is read in vectors has a multiple of 16 numbers; arrays are contiguous
- * where no strides are given. For processors with AVX512-VNNI.
+ * audio in P parts, V tokens. Whatever is read in vectors has a multiple of LANES numbers; arrays are
+ * contiguous where no strides are given.
  */
-#include <immintrin.h>
 #include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
 
-#define LANES 16       /* float32 numbers in a vector, and outputs in a block of weights */
+#include "vectors.h"
+
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
 #define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
 #define QUERIES_AT_ONCE 5
@@ -20,10 +20,7 @@
 #define TOKENS_AT_ONCE 128
 #define MOST_EXACT 16
 
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
-
-/* A linear layer: weights in blocks of 16 outputs, [out / 16, in / 4, 16, 4], the last one filled up with
+/* A linear layer: weights in blocks of LANES outputs, [out / LANES, in / 4, LANES, 4], the last one filled up with
  * zeros; a scale, a bias and the sum of its weights for each output. */
 typedef struct {
     const int8_t *weights;
@@ -67,49 +64,37 @@ typedef struct {
 
 enum { GELU, GELU_TANH, RELU, SILU };
 
-static inline Floats load(const float *from) { return (Floats)_mm512_loadu_ps(from); }
-static inline void store(float *to, Floats numbers) { _mm512_storeu_ps(to, (__m512)numbers); }
-static inline Floats all(float number) { return (Floats)_mm512_set1_ps(number); }
-static inline float sum(Floats numbers) { return _mm512_reduce_add_ps((__m512)numbers); }
-static inline Floats of_bytes(const uint8_t *from) {
-    return (Floats)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)));
-}
-
-/* e to the power of numbers up to 88, to seven digits; 0 for those far below zero. */
+/* e to the power of numbers up to 88, to seven digits; next to nothing for those far below zero. */
 static inline Floats exponential(Floats numbers) {
-    __m512 power =
-        _mm512_mul_ps(_mm512_max_ps((__m512)numbers, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(1.44269504f));
-    __m512 whole = _mm512_roundscale_ps(power, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    Floats rest = (Floats)_mm512_sub_ps(power, whole) * 0.693147181f; /* between -0.35 and 0.35 */
+    Floats power = larger(numbers, all(-87.0f)) * 1.44269504f, whole = nearest_whole(power);
+    Floats rest = (power - whole) * 0.693147181f; /* between -0.35 and 0.35 */
     Floats series = rest * (1.0f / 720) + 1.0f / 120;
     series = series * rest + 1.0f / 24;
     series = series * rest + 1.0f / 6;
     series = series * rest + 0.5f;
     series = series * rest + 1.0f;
     series = series * rest + 1.0f;
-    return (Floats)_mm512_scalef_ps((__m512)series, whole);
+    return doubled(series, whole);
 }
 
 /* GELU with the error function (Abramowitz and Stegun 7.1.26, off by 1.5e-7). */
 static inline Floats gelu(Floats x) {
-    Floats size = (Floats)_mm512_abs_ps((__m512)x) * 0.70710678f;
-    Floats t = 1.0f / (1.0f + 0.3275911f * size);
+    Floats root = size(x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * root);
     Floats series = t * 1.061405429f - 1.453152027f;
     series = series * t + 1.421413741f;
     series = series * t - 0.284496736f;
     series = (series * t + 0.254829592f) * t;
-    Floats tail = series * exponential(-size * size) * 0.5f; /* of the distribution, beyond |x| */
-    return (Floats)_mm512_mask_blend_ps(_mm512_cmplt_ps_mask((__m512)x, _mm512_setzero_ps()),
-                                        (__m512)(x * (1.0f - tail)), (__m512)(x * tail));
+    Floats tail = series * exponential(-root * root) * 0.5f; /* of the distribution, beyond |x| */
+    return where_negative(x, x * tail, x * (1.0f - tail));
 }
 
 static inline Floats activate(Floats x, int64_t activation) {
     if (activation == GELU) return gelu(x);
-    if (activation == RELU) return (Floats)_mm512_max_ps((__m512)x, _mm512_setzero_ps());
+    if (activation == RELU) return larger(x, all(0.0f));
     /* x times a sigmoid: SiLU, and GELU by a hyperbolic tangent, which is one too */
-    Floats slope = activation == SILU ? x : 1.5957691216f * (x + 0.044715f * x * x * x);
-    slope = (Floats)_mm512_max_ps((__m512)slope, _mm512_set1_ps(-80.0f));
-    return x / (1.0f + exponential(-slope));
+    Floats slope = x;
+    if (activation == GELU_TANH) slope = 1.5957691216f * (x + 0.044715f * x * x * x);
+    return x / (1.0f + exponential(-larger(slope, all(-80.0f))));
 }
 
 static void normalise(const float *states, Norm norm, float epsilon, int64_t width, float *normed) {
@@ -133,22 +118,16 @@ typedef struct {
 } Rounded;
 
 static void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
-    __m512 least = _mm512_setzero_ps(), most = _mm512_setzero_ps();
+    Floats least = all(0.0f), most = all(0.0f);
     for (int64_t i = 0; i < width; i += LANES) {
-        __m512 numbers = _mm512_loadu_ps(states + i);
-        least = _mm512_min_ps(least, numbers);
-        most = _mm512_max_ps(most, numbers);
+        least = smaller(least, load(states + i));
+        most = larger(most, load(states + i));
     }
-    float low = _mm512_reduce_min_ps(least), range = _mm512_reduce_max_ps(most) - low;
-    float scale = range > 0.0f ? range / 255.0f : 1.0f;
+    float low = smallest(least), range = largest(most) - low;
+    float scale = range > 0.0f ? range / MOST_LEVELS : 1.0f, factor = 1.0f / scale;
     int32_t zero = (int32_t)lrintf(-low / scale);
-    __m512 factor = _mm512_set1_ps(1.0f / scale);
-    __m512i shift = _mm512_set1_epi32(zero);
-    for (int64_t i = 0; i < width; i += LANES) {
-        __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(states + i), factor));
-        whole = _mm512_max_epi32(_mm512_add_epi32(whole, shift), _mm512_setzero_si512());
-        _mm_storeu_si128((__m128i *)(to.bytes + row * width + i), _mm512_cvtusepi32_epi8(whole));
-    }
+    for (int64_t i = 0; i < width; i += LANES)
+        store_bytes(to.bytes + row * width + i, load(states + i) * factor, zero);
     to.scales[row] = scale;
     to.zeros[row] = zero;
 }
@@ -161,39 +140,39 @@ static void normalise_and_round(const float *states, Norm norm, float epsilon, i
     }
 }
 
-/* Sums int32 of a block of 16 outputs for `n_rows` rows, one vector for each. */
+/* Sums int32 of a block of LANES outputs for `n_rows` rows, one vector for each. */
 #define SUMS_FOR(N_ROWS, AT_ONCE)                                                                        \
     static void sums_for_##N_ROWS(const int8_t *block, const uint8_t *bytes, int64_t n_in, Ints *sums) { \
-        __m512i partial[N_ROWS][AT_ONCE];                                                                \
+        Ints partial[N_ROWS][AT_ONCE];                                                                   \
         _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++)                                   \
             _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) partial[row][part] =      \
-                _mm512_setzero_si512();                                                                  \
+                no_ints();                                                                               \
         for (int64_t i = 0; i < n_in; i += GROUP * AT_ONCE)                                              \
             _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) {                         \
                 int64_t place = i + GROUP * part;                                                        \
-                __m512i weights = _mm512_loadu_si512(block + place * LANES);                             \
-                _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) {                         \
-                    int32_t four;                                                                        \
-                    memcpy(&four, bytes + row * n_in + place, GROUP);                                    \
-                    partial[row][part] =                                                                 \
-                        _mm512_dpbusd_epi32(partial[row][part], _mm512_set1_epi32(four), weights);       \
-                }                                                                                        \
+                Ints weights = load_ints(block + place * LANES);                                         \
+                _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) partial[row][part] =      \
+                    add_products(partial[row][part], bytes + row * n_in + place, weights);               \
             }                                                                                            \
         _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) {                                 \
-            __m512i total = partial[row][0];                                                             \
-            _Pragma("GCC unroll 8") for (int part = 1; part < AT_ONCE; part++) total =                   \
-                _mm512_add_epi32(total, partial[row][part]);                                             \
-            sums[row] = (Ints)total;                                                                     \
+            sums[row] = partial[row][0];                                                                 \
+            _Pragma("GCC unroll 8") for (int part = 1; part < AT_ONCE; part++) sums[row] =               \
+                add_ints(sums[row], partial[row][part]);                                                 \
         }                                                                                                \
     }
+#if LANES == 16 /* with 32 registers, or else with 16 */
+#define BY_REGISTERS(of_32, of_16) of_32
+#else
+#define BY_REGISTERS(of_32, of_16) of_16
+#endif
 SUMS_FOR(1, 4)
 SUMS_FOR(2, 4)
-SUMS_FOR(3, 4)
-SUMS_FOR(4, 4)
-SUMS_FOR(5, 4)
-SUMS_FOR(6, 4)
-SUMS_FOR(7, 2)
-SUMS_FOR(8, 2)
+SUMS_FOR(3, BY_REGISTERS(4, 2))
+SUMS_FOR(4, BY_REGISTERS(4, 2))
+SUMS_FOR(5, BY_REGISTERS(4, 2))
+SUMS_FOR(6, BY_REGISTERS(4, 1))
+SUMS_FOR(7, BY_REGISTERS(2, 1))
+SUMS_FOR(8, BY_REGISTERS(2, 1))
 
 static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
     sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
@@ -204,22 +183,23 @@ enum { STORE = -1, ADD = -2 };
 static void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_rows, float *to,
                            int64_t then) {
     int64_t first = block * LANES, n_left = layer->n_out - first;
-    __mmask16 is_there = n_left >= LANES ? 0xffff : (__mmask16)((1 << n_left) - 1);
     Floats scales = load(layer->scales + first), biases = load(layer->biases + first);
-    __m512i of_weights = _mm512_loadu_si512(layer->sums + first);
+    Ints of_weights = load_ints(layer->sums + first);
     for (int64_t row = 0; row < n_rows; row += ROWS_AT_ONCE) {
         Ints sums[ROWS_AT_ONCE];
         int64_t n_here = n_rows - row < ROWS_AT_ONCE ? n_rows - row : ROWS_AT_ONCE;
         sums_for[n_here - 1](layer->weights + first * layer->n_in, read.bytes + row * layer->n_in,
                              layer->n_in, sums);
         for (int64_t i = 0; i < n_here; i++) {
-            __m512i shift = _mm512_mullo_epi32(of_weights, _mm512_set1_epi32(read.zeros[row + i]));
-            Floats exact = (Floats)_mm512_cvtepi32_ps(_mm512_sub_epi32((__m512i)sums[i], shift));
+            Floats exact = of_ints(less(sums[i], of_weights, read.zeros[row + i]));
             Floats result = exact * (scales * read.scales[row + i]) + biases;
             float *place = to + (row + i) * layer->n_out + first;
-            if (then == ADD) result += (Floats)_mm512_maskz_loadu_ps(is_there, place);
+            if (then == ADD) result += n_left < LANES ? load_first(place, n_left) : load(place);
             if (then >= 0) result = activate(result, then);
-            _mm512_mask_storeu_ps(place, is_there, (__m512)result);
+            if (n_left < LANES)
+                store_first(place, result, n_left);
+            else
+                store(place, result);
         }
     }
 }
@@ -257,12 +237,6 @@ static void read_text(const float *qkv, int64_t width, int64_t n_channels, const
     }
 }
 
-static inline float number_at(const uint8_t *place) {
-    float number;
-    memcpy(&number, place, sizeof number);
-    return number;
-}
-
 /* Scores of `n_queries` queries, `query_stride` apart, at the positions of one part of a head's keys. */
 static inline __attribute__((always_inline)) void score_part(const uint8_t *keys, int64_t n_positions,
                                                              int64_t n_channels, const float *queries,
@@ -290,14 +264,15 @@ static inline __attribute__((always_inline)) void score_part(const uint8_t *keys
             Floats numbers[4];
             _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) numbers[i] =
                 of_bytes(rows + i * row_bytes + at);
-            __mmask16 is_new =
-                start < n_whole ? 0xffff : (__mmask16)(0xffff << (LANES - (n_positions - n_whole)));
             _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
                 float *place = scores + query * score_stride + at;
                 Floats score = least[query];
                 if (channel) score += load(place);
                 _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) score += weights[query][i] * numbers[i];
-                _mm512_mask_storeu_ps(place, is_new, (__m512)score);
+                if (start < n_whole)
+                    store(place, score);
+                else
+                    store_last(place, score, n_positions - n_whole);
             }
         }
     }
@@ -308,29 +283,30 @@ static inline __attribute__((always_inline)) void hear_values(const uint8_t *val
                                                               int64_t n_channels, const float *shares,
                                                               int64_t share_stride, int n_queries,
                                                               float *heard, int64_t heard_stride) {
+    enum { AT_ONCE = BY_REGISTERS(4, 2) };
     int64_t row_bytes = n_channels + 8;
-    for (int64_t channel = 0; channel < n_channels; channel += 4 * LANES) {
+    for (int64_t channel = 0; channel < n_channels; channel += AT_ONCE * LANES) {
         int64_t n_left = (n_channels - channel) / LANES;
-        Floats sums[QUERIES_AT_ONCE][4];
+        Floats sums[QUERIES_AT_ONCE][AT_ONCE];
         float least[QUERIES_AT_ONCE] = {0.0f};
         for (int query = 0; query < n_queries; query++)
-            for (int i = 0; i < 4; i++) sums[query][i] = all(0.0f);
+            for (int i = 0; i < AT_ONCE; i++) sums[query][i] = all(0.0f);
         for (int64_t position = 0; position < n_positions; position++) {
             const uint8_t *row = values + position * row_bytes;
             _mm_prefetch(row + AHEAD, _MM_HINT_T0);
             float scale = number_at(row + n_channels), shift = number_at(row + n_channels + 4);
-            Floats numbers[4];
-            _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) numbers[i] =
+            Floats numbers[AT_ONCE];
+            _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) numbers[i] =
                 of_bytes(row + channel + (i < n_left ? i : 0) * LANES);
             _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
                 float share = shares[query * share_stride + position];
                 least[query] += share * shift;
                 Floats weight = all(share * scale);
-                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) sums[query][i] += weight * numbers[i];
+                _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) sums[query][i] += weight * numbers[i];
             }
         }
         for (int query = 0; query < n_queries; query++)
-            for (int i = 0; i < 4 && i < n_left; i++)
+            for (int i = 0; i < AT_ONCE && i < n_left; i++)
                 store(heard + query * heard_stride + channel + i * LANES, sums[query][i] + least[query]);
     }
 }
@@ -366,10 +342,10 @@ static void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head
             float *row = scores + i * n_padded;
             for (int64_t position = audio->n_positions; position < n_padded; position++)
                 row[position] = -INFINITY;
-            __m512 most = _mm512_set1_ps(-INFINITY);
+            Floats most = all(-INFINITY);
             for (int64_t position = 0; position < n_padded; position += LANES)
-                most = _mm512_max_ps(most, _mm512_loadu_ps(row + position));
-            float top = _mm512_reduce_max_ps(most);
+                most = larger(most, load(row + position));
+            float top = largest(most);
             Floats total = all(0.0f);
             for (int64_t position = 0; position < n_padded; position += LANES) {
                 Floats shares = exponential(load(row + position) - top);
@@ -523,11 +499,11 @@ void tympan_sharpen(const uint16_t *exact, int64_t n_tokens, int64_t width, int6
         for (int64_t i = 0; i < n; i++) found[i] = of_block[i] = -INFINITY, places[i] = blocks[i] = -1;
         for (int64_t first = 0; first < n_tokens; first += TOKENS_AT_ONCE) {
             int64_t end = first + TOKENS_AT_ONCE < n_tokens ? first + TOKENS_AT_ONCE : n_tokens, i = first;
-            __m512 most = _mm512_set1_ps(-INFINITY);
-            for (; i + LANES <= end; i += LANES) most = _mm512_max_ps(most, _mm512_loadu_ps(of_row + i));
-            float largest = _mm512_reduce_max_ps(most);
-            for (; i < end; i++) largest = of_row[i] > largest ? of_row[i] : largest;
-            if (largest > of_block[n - 1]) insert(largest, first, n, of_block, blocks);
+            Floats most = all(-INFINITY);
+            for (; i + LANES <= end; i += LANES) most = larger(most, load(of_row + i));
+            float top = largest(most);
+            for (; i < end; i++) top = of_row[i] > top ? of_row[i] : top;
+            if (top > of_block[n - 1]) insert(top, first, n, of_block, blocks);
         }
         for (int64_t i = 0; i < n && blocks[i] >= 0; i++) {
             int64_t end = blocks[i] + TOKENS_AT_ONCE < n_tokens ? blocks[i] + TOKENS_AT_ONCE : n_tokens;
@@ -537,14 +513,15 @@ void tympan_sharpen(const uint16_t *exact, int64_t n_tokens, int64_t width, int6
         for (int64_t i = 0; i < n && places[i] >= 0; i++) {
             Floats products = all(0.0f);
             const uint16_t *weights = exact + places[i] * width;
-            for (int64_t channel = 0; channel < width; channel += LANES) {
-                __m256i half = _mm256_loadu_si256((const __m256i *)(weights + channel));
-                products += (Floats)_mm512_cvtph_ps(half) * load(states + row * width + channel);
-            }
+            for (int64_t channel = 0; channel < width; channel += LANES)
+                products += of_halves(weights + channel) * load(states + row * width + channel);
             of_row[places[i]] = sum(products);
         }
     }
 }
+
+/* Outputs in a block of weights. */
+int32_t tympan_lanes(void) { return LANES; }
 
 /* Weights [out, in] in the order in which they are read, to `packed` filled with zeros, and their sums. */
 void tympan_pack(const int8_t *weights, int64_t n_out, int64_t n_in, int8_t *packed, int32_t *sums) {

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
-from tympan.model.compiled.linear import LANES, CompiledWeights, LinearLayout, address, functions
+from tympan.model.compiled.linear import CompiledWeights, LinearLayout, address, functions, lanes
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
 from tympan.model.rounded_audio import SCALE_BYTES
 
@@ -104,10 +104,10 @@ class CompiledStep:
         _, _, n_columns, n_channels = keys.shape
         return (
             keys.dtype == torch.float32
-            and n_channels % LANES == 0
+            and n_channels % lanes() == 0
             and keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
             and heard.is_contiguous()
-            and heard.shape[4] >= LANES + SCALE_BYTES
+            and heard.shape[4] >= lanes() + SCALE_BYTES
         )
 
     def __call__(
