@@ -77,8 +77,8 @@ def _hardware() -> Iterator[tuple[str, str]]:
     found = [cpu.capability, *(name for name, is_there in features.items() if is_there)]
     yield "processor", f"{os.cpu_count()} processors; {', '.join(found)}"
     yield "int8 kernels", cpu.int8_engine or "none that pay on this processor"
-    functions, reason = compiled().functions, compiled().reason
-    yield "compiled C", reason if functions else f"none: {reason}"
+    here = compiled()
+    yield "compiled C", here.reason if here.functions else f"none: {here.reason}"
     yield "threads", f"at most {torch.get_num_threads()} (--threads, or OMP_NUM_THREADS)"
     yield "audio files", _codecs()
     has_gpu = torch.cuda.is_available()

@@ -8,8 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tympan.model.compiled.library import compiled
-from tympan.model.compiled.linear import address, functions
+from tympan.model.compiled.library import address, compiled, functions
 from tympan.model.cpu import this_cpu
 
 _WIDTH = 64
@@ -48,7 +47,6 @@ def attend_by_tiles(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     n_keys, n_threads = keys.shape[2], ctypes.c_int32(torch.get_num_threads())
     found: Tensor = queries.new_empty(n_rows, n_queries, n_heads, width).transpose(1, 2)
     there = functions()
-    there.tympan_attend_bytes.restype = ctypes.c_int64
     n_bytes = there.tympan_attend_bytes(ctypes.c_int64(n_heads), ctypes.c_int64(n_keys), n_threads)
     memory = torch.empty(n_bytes, dtype=torch.uint8)
     given = [heads if heads.stride(3) == 1 else heads.contiguous() for heads in (queries, keys, values)]

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from torch import Tensor
+
 from tympan.model.cpu import this_cpu
 
 logger = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni")
 _FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 _SECONDS_TO_COMPILE = 60.0
+_RETURN_BYTES = ("tympan_step_bytes", "tympan_attend_bytes")
 
 
 @dataclass(frozen=True)
@@ -55,19 +58,39 @@ def compiled() -> Compiled:
         return Compiled(None, f"could not be compiled: {reason}")
 
 
+def functions() -> ctypes.CDLL:
+    """What was compiled, where it is known to be there."""
+    found = compiled().functions
+    assert found is not None
+    return found
+
+
+def address(tensor: Tensor) -> ctypes.c_void_p:
+    """Where the numbers of `tensor` begin."""
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
 def _load() -> Compiled:
     flags = _flags()
     library = _place(flags)
     if library.exists():
         try:
-            return Compiled(ctypes.CDLL(str(library)), str(library))
+            return _opened(library)
         except OSError as fault:
             logger.info("compiling %s again: %s", library, fault)
     compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
     if compiler is None:
         return Compiled(None, f"no C compiler is here ({', '.join(_COMPILERS)})")
     _compile(compiler, flags, library)
-    return Compiled(ctypes.CDLL(str(library)), str(library))
+    return _opened(library)
+
+
+def _opened(library: Path) -> Compiled:
+    opened = ctypes.CDLL(str(library))
+    for name in _RETURN_BYTES:  # the others return nothing, or a 32-bit number
+        if hasattr(opened, name):  # attention is compiled for AMX alone
+            getattr(opened, name).restype = ctypes.c_int64
+    return Compiled(opened, str(library))
 
 
 def _flags() -> list[str]:

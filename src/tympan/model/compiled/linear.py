@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from tympan.model.compiled.library import compiled
+from tympan.model.compiled.library import address, compiled, functions
 
 _GROUP = 4
 _INPUTS_AT_ONCE = 16
@@ -31,8 +31,8 @@ class LinearLayout(ctypes.Structure):
 class CompiledWeights:
     """Weights in int8 with a scale for each output; what they read is rounded row by row.
 
-    A row is rounded to 255 steps between its least and its largest number, so that what it becomes does not
-    depend on the others.
+    A row is rounded to even steps from its least to its largest number, 255 or, without VNNI, 127: what it
+    becomes does not depend on the others.
     """
 
     def __init__(self, numbers: Tensor, scales: Tensor, biases: Tensor) -> None:
@@ -95,12 +95,13 @@ def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact
     assert n_exact <= _MOST_EXACT
     assert logits.is_contiguous()
     assert weight.is_contiguous()
+    states = states.float().contiguous()
     functions().tympan_sharpen(
         address(weight),
         ctypes.c_int64(weight.shape[0]),
         ctypes.c_int64(weight.shape[1]),
         ctypes.c_int64(len(logits)),
-        address(states.contiguous()),
+        address(states),
         address(logits),
         ctypes.c_int64(n_exact),
     )
@@ -110,15 +111,3 @@ def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact
 def lanes() -> int:
     """Outputs in a block of weights; what else is read in vectors has a multiple of so many numbers."""
     return int(functions().tympan_lanes())
-
-
-def functions() -> ctypes.CDLL:
-    """What was compiled, where it is known to be there."""
-    found = compiled().functions
-    assert found is not None
-    return found
-
-
-def address(tensor: Tensor) -> ctypes.c_void_p:
-    """Where the numbers of `tensor` begin."""
-    return ctypes.c_void_p(tensor.data_ptr())

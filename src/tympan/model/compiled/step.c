@@ -47,8 +47,7 @@ typedef struct {
     Norm norm;
 } Decoder;
 
-/* What the layers remember: bases of each layer's buffers, and how far apart in numbers rows and heads are.
- */
+/* What the layers remember: bases of each layer's buffers, and how many numbers apart rows and heads are. */
 typedef struct {
     float *const *keys, *const *values;
     int64_t row_stride, head_stride, length;

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
-from tympan.model.compiled.linear import CompiledWeights, LinearLayout, address, functions, lanes
+from tympan.model.compiled.library import address, functions
+from tympan.model.compiled.linear import CompiledWeights, LinearLayout, lanes
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
 from tympan.model.rounded_audio import SCALE_BYTES
 
-_ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
+_ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")  # in the order of those in `step.c`
 
 
 class _NormLayout(ctypes.Structure):
@@ -95,7 +96,6 @@ class CompiledStep:
         )
         self._tokens, self._positions = decoder.embed_tokens.weight, decoder.embed_positions.weight
         self._functions = functions()
-        self._functions.tympan_step_bytes.restype = ctypes.c_int64
 
     @staticmethod
     def can_read(text: PositionedCache, audio: AudioCache) -> bool:
@@ -159,9 +159,7 @@ class CompiledStep:
             self._norm(layer.self_attn_layer_norm, own.qkv_proj),
             self._norm(layer.encoder_attn_layer_norm, cross.q_proj),
             self._norm(layer.final_layer_norm, layer.fc1),
-            *map(
-                self._linear, (own.qkv_proj, own.out_proj, cross.q_proj, cross.out_proj, layer.fc1, layer.fc2)
-            ),
+            *map(self._linear, _linear_layers(layer)),
             spared.data_ptr(),
             exact.data_ptr(),
         )
