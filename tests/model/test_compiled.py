@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
+import os
 import shutil
 from functools import partial
 from unittest.mock import Mock
 
 import pytest
 import torch
+from torch import nn
 
 import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
-from tympan.model import quantized
+from tympan.model import blocks, quantized
 from tympan.model.compiled import library
-from tympan.model.compiled.library import compiled
-from tympan.model.compiled.linear import CompiledWeights, make_likeliest_exact
+from tympan.model.compiled.library import compiled, functions
+from tympan.model.compiled.linear import ACTIVATIONS, CompiledWeights, feed_forward, make_likeliest_exact
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
 from tympan.model.cpu import Cpu, this_cpu
 from tympan.model.lean_step import LeanStep
@@ -24,8 +27,6 @@ from tympan.model.precision import Precision
 from tympan.model.quantized import FbgemmWeights
 from tympan.model.row_cache import RowCache
 from tympan.model.top_tokens import top_tokens
-
-LEVELS = 255 if this_cpu().has_vnni else 127
 
 INT8 = Precision(torch.float32, torch.float32, torch.int8, True, "a test")
 
@@ -42,16 +43,17 @@ def random_weights(n_in: int, n_out: int):
 
 @needs_compiler
 @pytest.mark.parametrize("n_out", [16, 23, 211])
-@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 40])
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 40, 131])
 @pytest.mark.parametrize("n_in", [16, 64, 176])
 def test_products_are_exact_but_for_the_rounding_of_rows(n_in, n_rows, n_out):
     numbers, scales, biases = random_weights(n_in, n_out)
     states = torch.randn(n_rows, n_in, generator=torch.Generator().manual_seed(n_rows)) * 3 + 1
     found = CompiledWeights(numbers, scales, biases).multiply(states)
+    levels = functions().tympan_most_levels()
     low, high = states.amin(1, keepdim=True).clamp(max=0), states.amax(1, keepdim=True).clamp(min=0)
-    step = (high - low) / LEVELS
+    step = (high - low) / levels
     zero = (-low / step).round()
-    rounded = (((states / step).round() + zero).clamp(0, LEVELS) - zero) * step
+    rounded = (((states / step).round() + zero).clamp(0, levels) - zero) * step
     exact = rounded.double() @ (numbers * scales[:, None]).double().T + biases
     # A number that lies in the middle of two bytes may become either.
     ties = step.double() * 127 * scales * 1.01
@@ -73,6 +75,40 @@ def test_rows_of_nothing_are_the_biases():
     numbers, scales, biases = random_weights(32, 17)
     found = CompiledWeights(numbers, scales, biases).multiply(torch.zeros(2, 32))
     assert torch.equal(found, biases.expand(2, -1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_are_those_of_pytorch(activation):
+    weights = CompiledWeights(torch.eye(64, dtype=torch.int8) * 100, torch.full((64,), 0.01), torch.zeros(64))
+    states = torch.linspace(-30, 30, 64 * 70).view(70, 64)
+    expected = blocks.ACTIVATIONS[activation](weights.multiply(states))
+    torch.testing.assert_close(weights.multiply(states, activation), expected, atol=1e-5, rtol=1e-5)
+
+
+@needs_compiler
+def test_what_is_next_to_nothing_is_no_number_that_takes_long():
+    """Half of what some layers of Whisper give to their activation function is below -13."""
+    weights = CompiledWeights(torch.ones(16, 16, dtype=torch.int8), torch.ones(16), torch.zeros(16))
+    made = weights.multiply(torch.full((3, 16), -2.0) * torch.tensor([[1.0], [3.0], [100.0]]), "gelu")
+    assert (made.abs() >= torch.finfo(torch.float32).tiny).all()
+    assert (made.abs() < 1e-20).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("n_rows", [1, 47, 49, 131])
+def test_a_feed_forward_half_is_its_parts(n_rows, activation):
+    first, second = CompiledWeights(*random_weights(64, 208)), CompiledWeights(*random_weights(208, 64))
+    norm = nn.LayerNorm(64)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    states = torch.randn(1, n_rows, 64)
+    with torch.inference_mode():
+        found = feed_forward(states, norm, first, second, activation)
+        changed = second.multiply(first.multiply(norm(states), activation))
+    assert found.shape == states.shape
+    assert (found - states - changed).norm() < 1e-3 * changed.norm()
 
 
 @needs_compiler
@@ -192,8 +228,24 @@ class TestWithout:
         assert not list((tmp_path / "tympan").iterdir())
 
     @needs_compiler
+    def test_a_compiler_that_knows_all_of_the_processor(self, fresh, monkeypatch, tmp_path):
+        program = tmp_path / "bin" / "cc"
+        program.parent.mkdir()
+        program.write_text(
+            f'#!{shutil.which("sh")}\ncase "$*" in *-mavxvnni*) echo what is -mavxvnni >&2; exit 1;; esac\n'
+            f'exec {shutil.which("cc") or shutil.which("gcc")} "$@"\n'
+        )
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        newer = dataclasses.replace(this_cpu(), has_vnni=False, has_avx_vnni=True)
+        monkeypatch.setattr(library, "this_cpu", lambda: newer)
+        made = fresh().functions
+        assert made is not None
+        assert made.tympan_most_levels() == 127
+
+    @needs_compiler
     def test_a_library_that_is_whole(self, fresh):
-        place = library._place(library._flags())
+        place = library._place(library._flags(library._kinds()[0]))
         place.parent.mkdir()
         place.write_text("no library")
         assert fresh().functions is not None

@@ -1,6 +1,9 @@
-"""Attention by AMX against the definition, in shapes and numbers of all kinds."""
+"""Compiled attention against the definition, in shapes and numbers of all kinds."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -8,90 +11,165 @@ from torch.nn import functional as F
 
 from tympan.model.attention import Attention
 from tympan.model.compiled import attention
-from tympan.model.compiled.attention import attend_by_tiles, attends_by_tiles
+from tympan.model.compiled.attention import (
+    attend_by_tiles,
+    attend_in_int16,
+    attends_by_tiles,
+    attends_in_int16,
+)
 from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 
-pytestmark = pytest.mark.skipif(
-    compiled().functions is None or not this_cpu().has_amx,
-    reason=f"no AMX here, or nothing compiled: {compiled().reason}",
+pytestmark = pytest.mark.skipif(compiled().functions is None, reason=f"nothing compiled: {compiled().reason}")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One of the ways to attend, and the type that it takes."""
+
+    attend: Any
+    attends: Any
+    dtype: torch.dtype
+    reader: str  # the name by which a layer calls it
+
+    def error(self, queries, keys, values):
+        """How far what is found is from the definition in float64, for its size."""
+        found = self.attend(queries, keys, values)
+        assert found.dtype == self.dtype
+        return error(found, queries, keys, values)
+
+
+TILES = Way(attend_by_tiles, attends_by_tiles, torch.bfloat16, "attends_by_tiles")
+INT16 = Way(attend_in_int16, attends_in_int16, torch.float32, "attends_in_int16")
+needs_amx = pytest.mark.skipif(not this_cpu().has_amx, reason="no AMX here")
+ways = pytest.mark.parametrize(
+    "way", [pytest.param(TILES, id="tiles", marks=needs_amx), pytest.param(INT16, id="int16")]
 )
 
 
-def heads(*shape: int, scale: float = 1.0):
+def heads(way: Way, *shape: int, scale: float = 1.0):
     """[N, H, T, 64], as a projection leaves them: positions before heads."""
     n_rows, n_heads, n_positions = shape
     generator = torch.Generator().manual_seed(n_positions)
     made = torch.randn(n_rows, n_positions, n_heads, 64, generator=generator) * scale
-    return made.bfloat16().transpose(1, 2)
+    return made.to(way.dtype).transpose(1, 2)
 
 
 def error(found, queries, keys, values):
-    """How far `found` is from the definition in float64, for its size."""
     exact = F.scaled_dot_product_attention(queries.double(), keys.double(), values.double())
     assert found.shape == exact.shape
-    assert found.dtype == torch.bfloat16
     return ((found - exact).norm() / exact.norm()).item()
 
 
+def narrow_error(queries, keys, values):
+    """That of PyTorch's kernel in bfloat16."""
+    found = F.scaled_dot_product_attention(queries.bfloat16(), keys.bfloat16(), values.bfloat16())
+    return error(found, queries, keys, values)
+
+
+@ways
 @pytest.mark.parametrize("scale", [0.0, 1.0, 4.0, 40.0])
 @pytest.mark.parametrize(
-    ("n_rows", "n_heads", "n_queries", "n_keys"),
+    "shape",  # N, H, T, S
     [(1, 8, 1500, 1500), (2, 6, 37, 300), (1, 1, 32, 1), (3, 2, 100, 31), (1, 2, 65, 257), (1, 3, 64, 512)],
 )
-def test_it_is_what_attention_is(n_rows, n_heads, n_queries, n_keys, scale):
-    queries, keys = heads(n_rows, n_heads, n_queries, scale=scale), heads(n_rows, n_heads, n_keys)
-    values = heads(n_rows, n_heads, n_keys + 1)[:, :, 1:]
-    of_pytorch = error(F.scaled_dot_product_attention(queries, keys, values), queries, keys, values)
-    assert error(attend_by_tiles(queries, keys, values), queries, keys, values) < 1.15 * of_pytorch + 1e-3
+def test_it_is_what_attention_is(way, shape, scale):
+    n_rows, n_heads, n_queries, n_keys = shape
+    queries, keys = heads(way, n_rows, n_heads, n_queries, scale=scale), heads(way, n_rows, n_heads, n_keys)
+    values = heads(way, n_rows, n_heads, n_keys + 1)[:, :, 1:]
+    assert way.error(queries, keys, values) < 1.15 * narrow_error(queries, keys, values) + 1e-3
 
 
-def test_scores_may_grow_from_chunk_to_chunk():
-    queries, values = torch.ones(1, 1, 40, 64).bfloat16(), heads(1, 1, 1500)
-    keys = torch.linspace(-40, 40, 1500)[None, None, :, None].expand(1, 1, 1500, 64).bfloat16()
-    assert error(attend_by_tiles(queries, keys, values), queries, keys, values) < 5e-3
-    backwards = keys.flip(2)
-    assert error(attend_by_tiles(queries, backwards, values), queries, backwards, values) < 5e-3
+@ways
+def test_scores_may_grow_from_chunk_to_chunk(way):
+    queries, values = torch.ones(1, 1, 40, 64).to(way.dtype), heads(way, 1, 1, 1500)
+    keys = torch.linspace(-40, 40, 1500)[None, None, :, None].expand(1, 1, 1500, 64).to(way.dtype)
+    for these in (keys, keys.flip(2)):
+        assert way.error(queries, these, values) < max(narrow_error(queries, these, values), 5e-3)
 
 
-def test_results_do_not_depend_on_threads():
-    queries, keys, values = heads(1, 6, 150), heads(1, 6, 333), heads(1, 6, 333, scale=2.0)
+@ways
+def test_results_do_not_depend_on_threads(way):
+    queries, keys, values = heads(way, 1, 6, 150), heads(way, 1, 6, 333), heads(way, 1, 6, 333, scale=2.0)
     before = torch.get_num_threads()
     found = []
     for n_threads in (1, 2, 3):
         torch.set_num_threads(n_threads)
-        found.append(attend_by_tiles(queries, keys, values))
+        found.append(way.attend(queries, keys, values))
     torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
 
 
+@ways
+@torch.no_grad()
+def test_attention_takes_it_where_it_may(way):
+    queries, keys = heads(way, 1, 2, 32), heads(way, 1, 2, 50)
+    other = torch.float32 if way.dtype == torch.bfloat16 else torch.bfloat16
+    assert way.attends(queries, keys)
+    assert not way.attends(queries[:, :, :31], keys)
+    assert not way.attends(queries.to(other), keys.to(other))
+    assert not way.attends(queries[..., :32], keys[..., :32])
+    with torch.enable_grad():
+        assert not way.attends(queries, keys)
+
+
+@ways
+@torch.no_grad()
+def test_a_layer_says_the_same_either_way(way, monkeypatch):
+    layer = Attention(128, 2).to(way.dtype).eval()
+    layer.rounds_floats = True
+    states = torch.randn(2, 90, 128, generator=torch.Generator().manual_seed(1)).to(way.dtype)
+    found = layer(*layer.project(states))
+    monkeypatch.setattr("tympan.model.attention." + way.reader, lambda queries, keys: False)
+    expected = layer(*layer.project(states))
+    assert (found - expected).norm() < 0.01 * expected.norm()
+    assert not torch.equal(found, expected)
+
+
+@needs_amx
 def test_others_who_use_tiles_are_not_disturbed():
     states, weight = torch.randn(300, 96).bfloat16(), torch.randn(64, 96).bfloat16()
-    queries = heads(1, 2, 64)
+    queries = heads(TILES, 1, 2, 64)
     before = F.linear(states, weight)
     for _ in range(3):
         attend_by_tiles(queries, queries, queries)
         assert torch.equal(F.linear(states, weight), before)
 
 
-@torch.no_grad()
-def test_attention_takes_it_where_it_may():
-    queries, keys = heads(1, 2, 32), heads(1, 2, 50)
-    assert attends_by_tiles(queries, keys)
-    assert not attends_by_tiles(queries[:, :, :31], keys)
-    assert not attends_by_tiles(queries.float(), keys.float())
-    assert not attends_by_tiles(queries[..., :32], keys[..., :32])
-    with torch.enable_grad():
-        assert not attends_by_tiles(queries, keys)
-
-
-@torch.no_grad()
-def test_a_layer_says_the_same_either_way(monkeypatch):
-    layer = Attention(128, 2).bfloat16().eval()
-    states = torch.randn(2, 90, 128, generator=torch.Generator().manual_seed(1)).bfloat16()
-    found = layer(*layer.project(states))
+def test_no_tiles_where_the_system_forbids_them(monkeypatch):
     monkeypatch.setattr(attention, "_is_there", lambda: False)
-    expected = layer(*layer.project(states))
-    assert (found - expected).norm() < 0.01 * expected.norm()
-    assert not torch.equal(found, expected)
+    queries = heads(TILES, 1, 2, 64)
+    assert not attends_by_tiles(queries, queries)
+
+
+def test_int16_is_three_times_as_exact_as_bfloat16():
+    queries, keys, values = (heads(INT16, 1, 8, 1500 + shift) for shift in (0, 1, 1))
+    assert 3 * INT16.error(queries, keys, values) < narrow_error(queries, keys, values)
+
+
+def test_channels_and_queries_may_be_of_very_different_sizes():
+    queries, keys, values = (heads(INT16, 1, 2, 100 + shift) for shift in (0, 1, 1))
+    queries = queries * torch.logspace(-6, 1, 100)[:, None]
+    values = values * torch.logspace(-6, 6, 64)
+    found = attend_in_int16(queries, keys, values)
+    exact = F.scaled_dot_product_attention(queries.double(), keys.double(), values.double())
+    assert ((found - exact).norm(dim=2) < 2e-3 * exact.norm(dim=2)).all()
+
+
+def test_sums_are_whole_at_their_largest():
+    """Scores and sums of values that come as close to 32 bits as they may."""
+    queries = torch.ones(1, 1, 40, 64)
+    for sign in (1.0, -1.0):
+        keys, values = torch.full((1, 1, 600, 64), sign), torch.full((1, 1, 600, 64), sign)
+        found = attend_in_int16(queries, keys, values)
+        torch.testing.assert_close(found, torch.full_like(found, sign), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_float32_is_not_rounded_unasked():
+    layer = Attention(128, 2).eval()
+    queries, remembered = layer.project(torch.randn(1, 90, 128))
+    found = layer(queries, remembered)
+    plain = F.scaled_dot_product_attention(queries, remembered.keys, remembered.values)
+    assert torch.equal(found, layer.out_proj(plain.transpose(1, 2).flatten(2)))

@@ -12,8 +12,18 @@ from torch.nn import functional as F
 
 import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
+from tympan.config import Architecture
+from tympan.model import packed, quantized
+from tympan.model.blocks import ACTIVATIONS, EncoderLayer
+from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
-from tympan.model.int8_encoder import Int8AudioLinear, Int8PositionsLinear, can_round_audio
+from tympan.model.int8_encoder import (
+    Int8AudioLinear,
+    Int8PositionsLinear,
+    Int8RowsLinear,
+    can_round_audio,
+    feed_forward_by_rows,
+)
 from tympan.model.packed import PackedLinear, can_pack
 from tympan.model.precision import Precision
 
@@ -25,10 +35,20 @@ pytestmark = [
     pytest.mark.skipif(this_cpu().int8_engine is None, reason="no int8 kernels for this processor"),
 ]
 
+needs_compiler = pytest.mark.skipif(
+    compiled().functions is None, reason=f"nothing compiled: {compiled().reason}"
+)
 DTYPES = [torch.float32, *([torch.bfloat16] if this_cpu().has_bfloat16 else [])]
 
 
-def rounded_whisper(dtype: torch.dtype):
+@pytest.fixture(params=[*(("oneDNN's", dtype) for dtype in DTYPES), ("compiled", torch.float32)], ids=str)
+def rounded_whisper(request, monkeypatch):
+    """A model whose encoder is int8, by each kind of kernels and of states."""
+    kernels, dtype = request.param
+    if kernels != "compiled":
+        monkeypatch.setattr(packed, "rounds_by_rows", lambda *layers: False)
+    elif compiled().functions is None:
+        pytest.skip(f"nothing compiled: {compiled().reason}")
     precision = Precision(dtype, torch.float32, torch.int8, True, "a test", rounds_encoder=True)
     return small_whisper.random_whisper(ROUND_ARCHITECTURE, precision, seed=3, scale=0.3)
 
@@ -112,13 +132,15 @@ def test_states_are_rounded_from_end_to_end(n_steps):
         assert ((exact - states).abs() <= 0.51 * scales).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_audio_layers_in_int8_hear_nearly_the_same(dtype):
-    model, exact = rounded_whisper(dtype), small_whisper.random_whisper(ROUND_ARCHITECTURE, seed=3, scale=0.3)
-    assert "encoder.layers.1.self_attn.qkv_proj" in names_of(model, Int8AudioLinear)
-    assert "decoder.layers.0.encoder_attn.kv_proj" in names_of(model, Int8AudioLinear)
-    assert len(names_of(model, Int8AudioLinear)) == 2 * 4 + 3
-    assert names_of(model, Int8PositionsLinear) == {f"encoder.layers.{index}.fc2" for index in range(2)}
+def test_audio_layers_in_int8_hear_nearly_the_same(rounded_whisper):
+    model, exact = rounded_whisper, small_whisper.random_whisper(ROUND_ARCHITECTURE, seed=3, scale=0.3)
+    is_compiled = bool(names_of(model, Int8RowsLinear))
+    by_one_scale = names_of(model, Int8RowsLinear if is_compiled else Int8AudioLinear)
+    assert "encoder.layers.1.self_attn.qkv_proj" in by_one_scale
+    assert "decoder.layers.0.encoder_attn.kv_proj" in by_one_scale
+    assert len(by_one_scale) == 2 * 4 + 3
+    by_position = names_of(model, Int8RowsLinear if is_compiled else Int8PositionsLinear)
+    assert {f"encoder.layers.{index}.fc2" for index in range(2)} <= by_position
     assert not names_of(model, PackedLinear)
     features = torch.randn(2, 16, 60, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
@@ -126,9 +148,8 @@ def test_audio_layers_in_int8_hear_nearly_the_same(dtype):
     assert 0 < (found - expected).norm() < 0.03 * expected.norm()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_int8_audio_layers_are_copied_and_saved_as_the_others(dtype):
-    model = rounded_whisper(dtype)
+def test_int8_audio_layers_are_copied_and_saved_as_the_others(rounded_whisper):
+    model = rounded_whisper
     exact = small_whisper.random_whisper(ROUND_ARCHITECTURE, seed=3, scale=0.3).state_dict()
     saved = model.state_dict()
     assert saved.keys() == exact.keys()
@@ -138,3 +159,33 @@ def test_int8_audio_layers_are_copied_and_saved_as_the_others(dtype):
     with torch.inference_mode():
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
             assert torch.equal(twin.encode(features), model.encode(features))
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation", [None, "gelu", "silu"])
+def test_rows_are_closer_than_a_window(activation):
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 32)
+    states = torch.randn(2, 50, 64) * torch.logspace(-1, 1, 50)[:, None]
+    exact = layer(states)
+    exact = exact if activation is None else ACTIVATIONS[activation](exact)
+    with torch.inference_mode():
+        found = Int8RowsLinear({"layer": layer}, activation)(states)
+    assert (found - exact).norm() < 0.015 * exact.norm()
+    assert ((found - exact).norm(dim=2) < 0.08 * exact.norm(dim=2)).all()
+
+
+@needs_compiler
+def test_rows_are_multiplied_where_nothing_is_compiled_too(monkeypatch):
+    """As on another machine, to which the model was sent."""
+    layer = EncoderLayer(Architecture.from_dict(vars(ROUND_ARCHITECTURE))).eval()
+    layer.fc1 = Int8RowsLinear({"fc1": layer.fc1}, layer.activation_name)
+    layer.fc2 = Int8RowsLinear({"fc2": layer.fc2})
+    states = torch.randn(1, 30, layer.fc1.in_features)
+    sent = pickle.dumps(layer)
+    with torch.inference_mode():
+        expected = feed_forward_by_rows(layer, states)
+        monkeypatch.setattr(quantized, "can_compile", lambda n_in: False)
+        found = feed_forward_by_rows(pickle.loads(sent), states)
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.02 * (expected - states).norm()

@@ -7,6 +7,7 @@ import torch
 
 from tympan.errors import OptionError
 from tympan.model import precision
+from tympan.model.compiled.library import Compiled
 from tympan.model.cpu import Cpu, this_cpu
 from tympan.model.precision import choose_precision
 
@@ -20,10 +21,11 @@ ARM = Cpu("NEON", has_bfloat16=False, has_amx=False, has_vnni=False, int8_engine
 
 @pytest.fixture
 def on(monkeypatch):
-    """Let the processor be another, and PyTorch be able to do there what it should."""
+    """Let the processor be another, with a compiler or not, and PyTorch do there what it should."""
 
-    def be(cpu):
+    def be(cpu, *, compiles=False):
         monkeypatch.setattr(precision, "this_cpu", lambda: cpu)
+        monkeypatch.setattr(precision, "compiled", lambda: Compiled(object() if compiles else None, "a test"))
         for name in ("can_pack", "can_round_audio"):
             monkeypatch.setattr(precision, name, lambda dtype: True)
 
@@ -51,6 +53,22 @@ def test_numbers_fit_the_processor_and_say_why(on, cpu, asked, expected, reason)
     chosen = choose_precision(*asked, CPU)
     assert tuple(chosen.to_dict().values()) == expected
     assert reason in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("cpu", "quantize", "encoder", "states"),
+    [
+        (SERVER, "auto", "bfloat16", torch.bfloat16),
+        (EPYC, "auto", "int8", torch.float32),
+        (EPYC, None, "bfloat16", torch.bfloat16),
+        (LAPTOP, "auto", "int8", torch.float32),
+    ],
+)
+def test_compiled_c_takes_float32_where_there_is_no_amx(on, cpu, quantize, encoder, states):
+    on(cpu, compiles=True)
+    chosen = choose_precision("auto", quantize, CPU)
+    assert chosen.to_dict()["encoder"] == encoder
+    assert chosen.encoder == states
 
 
 def test_a_gpu_gets_half_floats_and_no_int8():
@@ -83,7 +101,7 @@ def test_the_environment_limits_what_is_found(tmp_path):
         pytest.skip("there is nothing to limit: the processor is not x86 with AVX2")
     code = (
         "import os; from tympan.model.cpu import this_cpu; cpu = this_cpu();"
-        "print(cpu.capability, cpu.has_bfloat16, cpu.has_amx, cpu.has_vnni,"
+        "print(cpu.capability, cpu.has_bfloat16, cpu.has_amx, cpu.has_vnni, cpu.has_avx_vnni,"
         " os.environ['FBGEMM_ENABLE_INSTRUCTIONS'])"
     )
     limits = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -91,4 +109,4 @@ def test_the_environment_limits_what_is_found(tmp_path):
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert said.stdout.split() == ["AVX2", "False", "False", "False", "AVX2"], said.stderr
+    assert said.stdout.split() == ["AVX2", "False", "False", "False", "False", "AVX2"], said.stderr

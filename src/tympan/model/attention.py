@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import LayerKeysValues
-from tympan.model.compiled.attention import attend_by_tiles, attends_by_tiles
+from tympan.model.compiled.attention import (
+    attend_by_tiles,
+    attend_in_int16,
+    attends_by_tiles,
+    attends_in_int16,
+)
 from tympan.model.cpu import this_cpu
 
 _SCORES_AT_ONCE = 3_000_000
@@ -33,7 +38,8 @@ class Attention(nn.Module):
     """Scaled dot-product attention of H heads; as always in Whisper, keys have no bias.
 
     `is_fused` says whether PyTorch's fused kernels do the work. The plain sums give the same result, and are
-    used in any case when the weights are to be kept.
+    used in any case when the weights are to be kept. With `rounds_floats`, what is float32 may be rounded to
+    int16 on the way.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
@@ -41,6 +47,7 @@ class Attention(nn.Module):
         self.n_heads = n_heads
         self.dropout = dropout
         self.is_fused = True
+        self.rounds_floats = False
         self.q_proj = nn.Linear(width, width)
         self.k_proj = nn.Linear(width, width, bias=False)
         self.v_proj = nn.Linear(width, width)
@@ -105,6 +112,8 @@ class Attention(nn.Module):
             sees_all = mask is None and not is_causal and not self.training
             if sees_all and attends_by_tiles(asked, remembered.keys):
                 found = attend_by_tiles(asked, remembered.keys, remembered.values)
+            elif sees_all and self.rounds_floats and attends_in_int16(asked, remembered.keys):
+                found = attend_in_int16(asked, remembered.keys, remembered.values)
             elif sees_all and attends_by_products(remembered.keys):
                 found = attend_by_products(asked, remembered.keys, remembered.values)
             else:

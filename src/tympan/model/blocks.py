@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,9 +42,11 @@ class FeedForwardMixin:
     """The half of a layer that looks at one position at a time; dropouts act in training alone.
 
     `overwrites` says whether what its linear layers made may be overwritten: nobody else looks at it.
+    `feeds_forward` makes all of it at once, of the layer and its states, where there is a way.
     """
 
     overwrites: bool = False
+    feeds_forward: Callable[[Any, Tensor], Tensor] | None = None
     training: bool
     dropout: float
     activation_dropout: float
@@ -54,6 +57,8 @@ class FeedForwardMixin:
 
     def _feed_forward(self, states: Tensor) -> Tensor:
         """[N, T, D] -> [N, T, D]."""
+        if self.feeds_forward is not None and not self.training:
+            return self.feeds_forward(self, states)
         inner = self.activation(self.fc1(self.final_layer_norm(states)))
         if self.training:
             inner = F.dropout(inner, p=self.activation_dropout)

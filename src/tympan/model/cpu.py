@@ -6,10 +6,12 @@ import os
 import platform
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 
 _AVX2 = "AVX2"
+_WITHOUT_AVX_VNNI = ("SSE41", "AVX", "AVX2")
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,10 @@ class Cpu:
     capability: ATen's name of the widest vectors it uses, such as "AVX512" or "AVX2".
     has_bfloat16: whether bfloat16 matrices are multiplied by AMX or AVX512-BF16.
     has_amx: whether by AMX.
-    has_vnni: whether int8 products are summed in 32 bits at once, without a detour over 16 that overflow.
+    has_vnni: whether int8 products are summed in 32 bits at once, without a detour over 16 that overflow, in
+        AVX512's vectors.
     int8_engine: PyTorch's engine for int8 linear layers; None where none is known to pay.
+    has_avx_vnni: whether in AVX2's, as in many processors without AVX512. PyTorch makes nothing of it.
     """
 
     capability: str
@@ -28,6 +32,7 @@ class Cpu:
     has_amx: bool
     has_vnni: bool
     int8_engine: str | None
+    has_avx_vnni: bool = False
 
     @property
     def attends_by_products(self) -> bool:
@@ -62,7 +67,23 @@ def this_cpu() -> Cpu:
         has_amx=is_wide and _supports("_is_amx_tile_supported") and _onednn_has_bfloat16(),
         has_vnni=is_wide and _supports("_is_vnni_supported"),
         int8_engine="fbgemm" if has_int8 else None,
+        has_avx_vnni=is_x86 and _linux_finds("avx_vnni") and _onednn_limit() not in _WITHOUT_AVX_VNNI,
     )
+
+
+def _linux_finds(flag: str) -> bool:
+    """Whether the kernel lists `flag` among the processor's."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
+    except OSError:
+        return False
+    lines = (line.split() for line in text.splitlines())
+    return any(words[:1] == ["flags"] and flag in words for words in lines)
+
+
+def _onednn_limit() -> str:
+    """What the environment limits oneDNN to, and by that us; empty where it does not."""
+    return (os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or "").upper()
 
 
 def _supports(name: str) -> bool:

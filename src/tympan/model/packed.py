@@ -18,7 +18,10 @@ from tympan.model.int8_encoder import (
     GELU_ALGORITHMS,
     Int8AudioLinear,
     Int8PositionsLinear,
+    Int8RowsLinear,
+    feed_forward_by_rows,
     post_operation,
+    rounds_by_rows,
 )
 
 
@@ -88,14 +91,22 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     """Pack what reads or makes audio states in `model`, a whole Whisper on the CPU.
 
     Those are the encoder's layers, and in the decoder the keys and values of the audio. What cannot be packed
-    stays as it is. With `is_int8` all of them are rounded too.
+    stays as it is. With `is_int8` all of them are rounded too, and float32 attention of the encoder.
     """
     if not can_pack(model.dtype):
         return
     for layer in model.model.encoder.layers:
         activation = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
         attention = layer.self_attn
-        if is_int8:
+        if is_int8 and rounds_by_rows(attention.q_proj, layer.fc1, layer.fc2):
+            activation = layer.activation_name
+            attention.fuse_projections(Int8RowsLinear)
+            attention.out_proj = Int8RowsLinear({"out_proj": attention.out_proj})
+            attention.rounds_floats = True
+            layer.fc1 = Int8RowsLinear({"fc1": layer.fc1}, activation)
+            layer.fc2 = Int8RowsLinear({"fc2": layer.fc2})
+            layer.feeds_forward = feed_forward_by_rows
+        elif is_int8:
             attention.fuse_projections(Int8AudioLinear)
             attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
             layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation, to=torch.float32)
@@ -112,7 +123,8 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     for layer in model.model.decoder.layers:
         attention = layer.encoder_attn
         if is_int8:
-            attention.fuse_keys_values(Int8AudioLinear)
+            by_rows = rounds_by_rows(attention.k_proj, attention.v_proj)
+            attention.fuse_keys_values(Int8RowsLinear if by_rows else Int8AudioLinear)
         else:
             for name in ("k_proj", "v_proj"):
                 setattr(attention, name, PackedLinear(getattr(attention, name)))

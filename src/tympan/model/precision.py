@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from tympan.errors import OptionError
+from tympan.model.compiled.library import compiled
 from tympan.model.cpu import Cpu, this_cpu
 from tympan.model.int8_encoder import can_round_audio
 from tympan.model.packed import can_pack
@@ -53,10 +54,11 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     """What `dtype` and `quantize` mean on `device`.
 
     `dtype` is "auto", "float32", "float16" or "bfloat16"; `quantize` "auto", "int8" or None. "auto" for
-    both: on x86 an int8 decoder, and an encoder in bfloat16 where AMX or AVX512-BF16 multiply bfloat16
-    matrices, else in float32, whose linear layers are int8 too where there is no AMX; on a CUDA GPU float16;
-    elsewhere float32. A `dtype` that is named is what everything gets, unless `quantize` is "int8". Raises
-    OptionError for other names, and for int8 where there are no kernels.
+    both: on x86 an int8 decoder, and an encoder in bfloat16 where AMX multiplies bfloat16 matrices, else one
+    whose linear layers are int8 too, and its states float32, or bfloat16 where AVX512-BF16 is there and
+    nothing is compiled; on a CUDA GPU float16; elsewhere float32. A `dtype` that is named is what everything
+    gets, unless `quantize` is "int8". Raises OptionError for other names, and for int8 where there are no
+    kernels.
     """
     if dtype != "auto" and dtype not in DTYPES:
         raise OptionError(f"dtype must be auto, {', '.join(DTYPES)}, but got {dtype!r}")
@@ -70,7 +72,7 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
             "quantize='int8' needs an x86 processor with AVX2, which PyTorch does not find here"
         )
     is_int8 = quantize == "int8" or (quantize == "auto" and dtype == "auto" and cpu.int8_engine is not None)
-    encoder, reason = _encoder_type(dtype, cpu)
+    encoder, reason = _encoder_type(dtype, cpu, is_int8=is_int8)
     reasons = [reason]
     if is_int8:
         reasons.append("a step of the decoder reads all its weights, and int8 is a quarter of float32")
@@ -90,12 +92,16 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)
 
 
-def _encoder_type(dtype: str, cpu: Cpu) -> tuple[torch.dtype, str]:
-    """The type of its states, and why."""
+def _encoder_type(dtype: str, cpu: Cpu, *, is_int8: bool) -> tuple[torch.dtype, str]:
+    """The type of its states, and why; `is_int8` says whether its linear layers may be int8."""
     if dtype != "auto":
         return DTYPES[dtype], f"{dtype} was asked for"
+    if cpu.has_amx:
+        return torch.bfloat16, "AMX multiplies bfloat16 matrices"
+    if is_int8 and compiled().functions is not None:
+        return torch.float32, "compiled C rounds float32 to whole numbers itself, and multiplies those"
     if cpu.has_bfloat16:
-        return torch.bfloat16, f"{'AMX' if cpu.has_amx else 'AVX512-BF16'} multiplies bfloat16 matrices"
+        return torch.bfloat16, "AVX512-BF16 multiplies bfloat16 matrices"
     return torch.float32, f"{cpu.capability} has no bfloat16 matrices"
 
 

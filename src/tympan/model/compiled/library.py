@@ -22,14 +22,20 @@ from tympan.model.cpu import this_cpu
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCES = tuple(_FOLDER / name for name in ("step.c", "attention.c"))
-_HEADERS = (_FOLDER / "vectors.h",)
+_SOURCES = tuple(_FOLDER / name for name in ("linear.c", "step.c", "attention_int16.c", "attention_tiles.c"))
+_HEADERS = tuple(_FOLDER / name for name in ("heads.h", "linear.h", "vectors.h"))
 _COMPILERS = ("cc", "gcc")
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
+_AVX_VNNI = (*_AVX2, "-mavxvnni")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni")
 _FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 _SECONDS_TO_COMPILE = 60.0
-_RETURN_BYTES = ("tympan_step_bytes", "tympan_attend_bytes")
+_RETURN_BYTES = (
+    "tympan_step_bytes",
+    "tympan_feed_forward_bytes",
+    "tympan_attend_int16_bytes",
+    "tympan_attend_tiles_bytes",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,25 @@ def address(tensor: Tensor) -> ctypes.c_void_p:
 
 
 def _load() -> Compiled:
-    flags = _flags()
+    """The library of the first kind that the compiler knows."""
+    fault: subprocess.CalledProcessError | None = None
+    for kind in _kinds():
+        try:
+            return _load_kind(_flags(kind))
+        except subprocess.CalledProcessError as refusal:  # GCC knows AVX-VNNI since its version 11
+            fault = fault or refusal
+    assert fault is not None
+    raise fault
+
+
+def _kinds() -> list[Sequence[str]]:
+    """Flags for this processor, the best first."""
+    if this_cpu().has_vnni:
+        return [_AVX512]
+    return [_AVX_VNNI, _AVX2] if this_cpu().has_avx_vnni else [_AVX2]
+
+
+def _load_kind(flags: Sequence[str]) -> Compiled:
     library = _place(flags)
     if library.exists():
         try:
@@ -88,16 +112,15 @@ def _load() -> Compiled:
 def _opened(library: Path) -> Compiled:
     opened = ctypes.CDLL(str(library))
     for name in _RETURN_BYTES:  # the others return nothing, or a 32-bit number
-        if hasattr(opened, name):  # attention is compiled for AMX alone
+        if hasattr(opened, name):  # attention by tiles is compiled for AMX alone
             getattr(opened, name).restype = ctypes.c_int64
     return Compiled(opened, str(library))
 
 
-def _flags() -> list[str]:
-    """How to compile for this processor, and for the threads that PyTorch has: they are ours too."""
-    flags = [*_FLAGS, *(_AVX512 if this_cpu().has_vnni else _AVX2)]
+def _flags(kind: Sequence[str]) -> list[str]:
+    """How to compile for a `kind` of processor, and for the threads that PyTorch has: they are ours too."""
     threading = _threading_library()
-    return flags if threading is None else [*flags, str(threading)]
+    return [*_FLAGS, *kind, *([] if threading is None else [str(threading)])]
 
 
 def _place(flags: Sequence[str]) -> Path:

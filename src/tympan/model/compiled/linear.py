@@ -6,17 +6,21 @@ import ctypes
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tympan.model.compiled.library import address, compiled, functions
 
 _GROUP = 4
 _INPUTS_AT_ONCE = 16
 _MOST_EXACT = 16
+_STORE = -1
+
+ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "relu": 2, "silu": 3}
+"""Of `linear.h`, by the name that `config.json` uses."""
 
 
 class LinearLayout(ctypes.Structure):
-    """`Linear` of `step.c`."""
+    """`Linear` of `linear.h`."""
 
     _fields_ = (
         ("weights", ctypes.c_void_p),
@@ -25,6 +29,24 @@ class LinearLayout(ctypes.Structure):
         ("sums", ctypes.c_void_p),
         ("n_in", ctypes.c_int64),
         ("n_out", ctypes.c_int64),
+    )
+
+
+class NormLayout(ctypes.Structure):
+    """`Norm` of `linear.h`."""
+
+    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _FeedForwardLayout(ctypes.Structure):
+    """`FeedForward` of `linear.c`."""
+
+    _fields_ = (
+        ("norm", NormLayout),
+        ("first", LinearLayout),
+        ("second", LinearLayout),
+        ("activation", ctypes.c_int64),
+        ("epsilon", ctypes.c_float),
     )
 
 
@@ -60,8 +82,8 @@ class CompiledWeights:
         tensors = (self._weights, self._scales, self._biases, self._sums)
         return LinearLayout(*(tensor.data_ptr() for tensor in tensors), self.shape[1], self.shape[0])
 
-    def multiply(self, states: Tensor) -> Tensor:
-        """Float32 [..., in] -> float32 [..., out]."""
+    def multiply(self, states: Tensor, activation: str | None = None) -> Tensor:
+        """Float32 [..., in] -> float32 [..., out], behind the one of ACTIVATIONS that is named, if any."""
         rows = states.reshape(-1, self.shape[1]).float().contiguous()
         result = torch.empty(len(rows), self.shape[0])
         memory = torch.empty(len(rows) * (self.shape[1] + 8), dtype=torch.uint8)
@@ -70,6 +92,7 @@ class CompiledWeights:
             ctypes.c_int64(len(rows)),
             address(rows),
             address(result),
+            ctypes.c_int64(_STORE if activation is None else ACTIVATIONS[activation]),
             address(memory),
             ctypes.c_int32(torch.get_num_threads()),
         )
@@ -80,6 +103,33 @@ class CompiledWeights:
         n_out, n_in = self.shape
         numbers = self._weights.transpose(1, 2).reshape(-1, n_in)[:n_out].contiguous()
         return numbers, self._scales[:n_out], self._biases[:n_out]
+
+
+def feed_forward(
+    states: Tensor, norm: nn.LayerNorm, first: CompiledWeights, second: CompiledWeights, activation: str
+) -> Tensor:
+    """`states` float32 [..., D], and what `norm`, `first`, the activation and `second` make of them."""
+    rows = states.reshape(-1, states.shape[-1]).contiguous()
+    result = torch.empty_like(rows)
+    half = _FeedForwardLayout(
+        NormLayout(norm.weight.data_ptr(), norm.bias.data_ptr()),
+        first.layout,
+        second.layout,
+        ACTIVATIONS[activation],
+        norm.eps,
+    )
+    there, n_threads = functions(), ctypes.c_int32(torch.get_num_threads())
+    n_bytes = there.tympan_feed_forward_bytes(ctypes.byref(half), n_threads)
+    memory = torch.empty(n_bytes, dtype=torch.uint8)
+    there.tympan_feed_forward(
+        ctypes.byref(half),
+        ctypes.c_int64(len(rows)),
+        address(rows),
+        address(result),
+        address(memory),
+        n_threads,
+    )
+    return result.view(states.shape)
 
 
 def can_compile(n_in: int) -> bool:

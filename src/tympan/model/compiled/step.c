@@ -11,27 +11,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "linear.h"
 #include "vectors.h"
 
-#define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
-#define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
 #define QUERIES_AT_ONCE 5
 #define AHEAD 6144 /* bytes: so far ahead of where it is read, audio is asked of memory */
-#define TOKENS_AT_ONCE 128
-#define MOST_EXACT 16
-
-/* A linear layer: weights in blocks of LANES outputs, [out / LANES, in / 4, LANES, 4], the last one filled up with
- * zeros; a scale, a bias and the sum of its weights for each output. */
-typedef struct {
-    const int8_t *weights;
-    const float *scales, *biases;
-    const int32_t *sums;
-    int64_t n_in, n_out;
-} Linear;
-
-typedef struct {
-    const float *weight, *bias;
-} Norm;
 
 typedef struct {
     Norm self_norm, cross_norm, final_norm;
@@ -60,148 +44,6 @@ typedef struct {
     const uint8_t *const *keys, *const *values;
     int64_t n_windows, n_positions, n_parts;
 } Audio;
-
-enum { GELU, GELU_TANH, RELU, SILU };
-
-/* e to the power of numbers up to 88, to seven digits; next to nothing for those far below zero. */
-static inline Floats exponential(Floats numbers) {
-    Floats power = larger(numbers, all(-87.0f)) * 1.44269504f, whole = nearest_whole(power);
-    Floats rest = (power - whole) * 0.693147181f; /* between -0.35 and 0.35 */
-    Floats series = rest * (1.0f / 720) + 1.0f / 120;
-    series = series * rest + 1.0f / 24;
-    series = series * rest + 1.0f / 6;
-    series = series * rest + 0.5f;
-    series = series * rest + 1.0f;
-    series = series * rest + 1.0f;
-    return doubled(series, whole);
-}
-
-/* GELU with the error function (Abramowitz and Stegun 7.1.26, off by 1.5e-7). */
-static inline Floats gelu(Floats x) {
-    Floats root = size(x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * root);
-    Floats series = t * 1.061405429f - 1.453152027f;
-    series = series * t + 1.421413741f;
-    series = series * t - 0.284496736f;
-    series = (series * t + 0.254829592f) * t;
-    Floats tail = series * exponential(-root * root) * 0.5f; /* of the distribution, beyond |x| */
-    return where_negative(x, x * tail, x * (1.0f - tail));
-}
-
-static inline Floats activate(Floats x, int64_t activation) {
-    if (activation == GELU) return gelu(x);
-    if (activation == RELU) return larger(x, all(0.0f));
-    /* x times a sigmoid: SiLU, and GELU by a hyperbolic tangent, which is one too */
-    Floats slope = x;
-    if (activation == GELU_TANH) slope = 1.5957691216f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exponential(-larger(slope, all(-80.0f))));
-}
-
-static void normalise(const float *states, Norm norm, float epsilon, int64_t width, float *normed) {
-    Floats total = all(0.0f), squares = all(0.0f);
-    for (int64_t i = 0; i < width; i += LANES) total += load(states + i);
-    float mean = sum(total) / width;
-    for (int64_t i = 0; i < width; i += LANES) {
-        Floats difference = load(states + i) - mean;
-        squares += difference * difference;
-    }
-    float factor = 1.0f / sqrtf(sum(squares) / width + epsilon);
-    for (int64_t i = 0; i < width; i += LANES)
-        store(normed + i, (load(states + i) - mean) * factor * load(norm.weight + i) + load(norm.bias + i));
-}
-
-/* Rows that a linear layer reads: bytes, and of each row its scale and the byte that stands for zero. */
-typedef struct {
-    uint8_t *bytes;
-    float *scales;
-    int32_t *zeros;
-} Rounded;
-
-static void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
-    Floats least = all(0.0f), most = all(0.0f);
-    for (int64_t i = 0; i < width; i += LANES) {
-        least = smaller(least, load(states + i));
-        most = larger(most, load(states + i));
-    }
-    float low = smallest(least), range = largest(most) - low;
-    float scale = range > 0.0f ? range / MOST_LEVELS : 1.0f, factor = 1.0f / scale;
-    int32_t zero = (int32_t)lrintf(-low / scale);
-    for (int64_t i = 0; i < width; i += LANES)
-        store_bytes(to.bytes + row * width + i, load(states + i) * factor, zero);
-    to.scales[row] = scale;
-    to.zeros[row] = zero;
-}
-
-static void normalise_and_round(const float *states, Norm norm, float epsilon, int64_t width, int64_t n_rows,
-                                float *row_states, Rounded to) {
-    for (int64_t row = 0; row < n_rows; row++) {
-        normalise(states + row * width, norm, epsilon, width, row_states);
-        round_row(row_states, width, to, row);
-    }
-}
-
-/* Sums int32 of a block of LANES outputs for `n_rows` rows, one vector for each. */
-#define SUMS_FOR(N_ROWS, AT_ONCE)                                                                        \
-    static void sums_for_##N_ROWS(const int8_t *block, const uint8_t *bytes, int64_t n_in, Ints *sums) { \
-        Ints partial[N_ROWS][AT_ONCE];                                                                   \
-        _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++)                                   \
-            _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) partial[row][part] =      \
-                no_ints();                                                                               \
-        for (int64_t i = 0; i < n_in; i += GROUP * AT_ONCE)                                              \
-            _Pragma("GCC unroll 8") for (int part = 0; part < AT_ONCE; part++) {                         \
-                int64_t place = i + GROUP * part;                                                        \
-                Ints weights = load_ints(block + place * LANES);                                         \
-                _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) partial[row][part] =      \
-                    add_products(partial[row][part], bytes + row * n_in + place, weights);               \
-            }                                                                                            \
-        _Pragma("GCC unroll 8") for (int row = 0; row < N_ROWS; row++) {                                 \
-            sums[row] = partial[row][0];                                                                 \
-            _Pragma("GCC unroll 8") for (int part = 1; part < AT_ONCE; part++) sums[row] =               \
-                add_ints(sums[row], partial[row][part]);                                                 \
-        }                                                                                                \
-    }
-#if LANES == 16 /* with 32 registers, or else with 16 */
-#define BY_REGISTERS(of_32, of_16) of_32
-#else
-#define BY_REGISTERS(of_32, of_16) of_16
-#endif
-SUMS_FOR(1, 4)
-SUMS_FOR(2, 4)
-SUMS_FOR(3, BY_REGISTERS(4, 2))
-SUMS_FOR(4, BY_REGISTERS(4, 2))
-SUMS_FOR(5, BY_REGISTERS(4, 2))
-SUMS_FOR(6, BY_REGISTERS(4, 1))
-SUMS_FOR(7, BY_REGISTERS(2, 1))
-SUMS_FOR(8, BY_REGISTERS(2, 1))
-
-static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
-    sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
-
-/* Outputs of one block for all rows, to [N, out]: added to what is there, activated, or neither. */
-enum { STORE = -1, ADD = -2 };
-
-static void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_rows, float *to,
-                           int64_t then) {
-    int64_t first = block * LANES, n_left = layer->n_out - first;
-    Floats scales = load(layer->scales + first), biases = load(layer->biases + first);
-    Ints of_weights = load_ints(layer->sums + first);
-    for (int64_t row = 0; row < n_rows; row += ROWS_AT_ONCE) {
-        Ints sums[ROWS_AT_ONCE];
-        int64_t n_here = n_rows - row < ROWS_AT_ONCE ? n_rows - row : ROWS_AT_ONCE;
-        sums_for[n_here - 1](layer->weights + first * layer->n_in, read.bytes + row * layer->n_in,
-                             layer->n_in, sums);
-        for (int64_t i = 0; i < n_here; i++) {
-            Floats exact = of_ints(less(sums[i], of_weights, read.zeros[row + i]));
-            Floats result = exact * (scales * read.scales[row + i]) + biases;
-            float *place = to + (row + i) * layer->n_out + first;
-            if (then == ADD) result += n_left < LANES ? load_first(place, n_left) : load(place);
-            if (then >= 0) result = activate(result, then);
-            if (n_left < LANES)
-                store_first(place, result, n_left);
-            else
-                store(place, result);
-        }
-    }
-}
 
 /* Text attention of one head of one row. `qkv` holds its query, key and value, a width apart. */
 static void read_text(const float *qkv, int64_t width, int64_t n_channels, const Text *text, int64_t layer,
@@ -301,7 +143,8 @@ static inline __attribute__((always_inline)) void hear_values(const uint8_t *val
                 float share = shares[query * share_stride + position];
                 least[query] += share * shift;
                 Floats weight = all(share * scale);
-                _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) sums[query][i] += weight * numbers[i];
+                _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) sums[query][i] +=
+                    weight * numbers[i];
             }
         }
         for (int query = 0; query < n_queries; query++)
@@ -361,11 +204,6 @@ static void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head
     }
 }
 
-static inline int64_t n_blocks(const Linear *layer) { return (layer->n_out + LANES - 1) / LANES; }
-
-#define EACH_BLOCK(layer) \
-    _Pragma("omp for schedule(static)") for (int64_t block = 0; block < n_blocks(layer); block++)
-
 /* Where a step keeps what it makes: for all threads, and, from `of_threads` on, for each of them. */
 typedef struct {
     int64_t read, inner, of_threads; /* bytes from the start; the queries, keys and values come first */
@@ -414,7 +252,8 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             const Layer *layer = decoder->layers + index;
             normalise_and_round(states, layer->self_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
-            EACH_BLOCK (&layer->qkv) multiply_block(&layer->qkv, block, rounded, n_rows, qkv, STORE);
+            EACH_BLOCK (&layer->qkv)
+                multiply_block(&layer->qkv, block, rounded, n_rows, qkv, 3 * width, STORE);
 #pragma omp for schedule(static)
             for (int64_t item = 0; item < n_rows * n_heads; item++) {
                 int64_t row = item / n_heads, head = item % n_heads;
@@ -423,10 +262,11 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
             EACH_BLOCK (&layer->self_out)
-                multiply_block(&layer->self_out, block, rounded, n_rows, states, ADD);
+                multiply_block(&layer->self_out, block, rounded, n_rows, states, width, ADD);
             normalise_and_round(states, layer->cross_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
-            EACH_BLOCK (&layer->queries) multiply_block(&layer->queries, block, rounded, n_rows, qkv, STORE);
+            EACH_BLOCK (&layer->queries)
+                multiply_block(&layer->queries, block, rounded, n_rows, qkv, width, STORE);
 #pragma omp for schedule(static)
             for (int64_t item = 0; item < audio->n_windows * n_heads; item++) {
                 int64_t window = item / n_heads, head = item % n_heads;
@@ -436,18 +276,18 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
             EACH_BLOCK (&layer->cross_out)
-                multiply_block(&layer->cross_out, block, rounded, n_rows, states, ADD);
+                multiply_block(&layer->cross_out, block, rounded, n_rows, states, width, ADD);
             normalise_and_round(states, layer->final_norm, decoder->epsilon, width, n_rows, row_states,
                                 rounded);
             EACH_BLOCK (&layer->fc1)
-                multiply_block(&layer->fc1, block, rounded, n_rows, inner, decoder->activation);
+                multiply_block(&layer->fc1, block, rounded, n_rows, inner, n_inner, decoder->activation);
             for (int64_t row = 0; row < n_rows; row++) {
                 memcpy(row_states, inner + row * n_inner, n_inner * sizeof(float));
                 for (int64_t i = 0; i < decoder->n_spared; i++) row_states[layer->spared[i]] = 0.0f;
                 round_row(row_states, n_inner, rounded, row);
             }
             EACH_BLOCK (&layer->fc2) {
-                multiply_block(&layer->fc2, block, rounded, n_rows, states, ADD);
+                multiply_block(&layer->fc2, block, rounded, n_rows, states, width, ADD);
                 for (int64_t row = 0; row < n_rows; row++) {
                     float *place = states + row * width + block * LANES;
                     Floats total = load(place);
@@ -461,77 +301,5 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < n_rows; row++)
             normalise(states + row * width, decoder->norm, decoder->epsilon, width, states + row * width);
-    }
-}
-
-/* Outputs [N, out] of states [N, in]. `scratch` has N * (in + 8) bytes. */
-void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, float *to, char *scratch,
-                     int32_t n_threads) {
-    Rounded rounded = {(uint8_t *)(scratch + 8 * n_rows), (float *)scratch, (int32_t *)scratch + n_rows};
-#pragma omp parallel num_threads(n_threads)
-    {
-#pragma omp for schedule(static)
-        for (int64_t row = 0; row < n_rows; row++)
-            round_row(states + row * layer->n_in, layer->n_in, rounded, row);
-        EACH_BLOCK (layer) multiply_block(layer, block, rounded, n_rows, to, STORE);
-    }
-}
-
-/* Put `number`, larger than the last of the `n` that were `found`, among them, the largest first. */
-static inline void insert(float number, int64_t place, int64_t n, float *found, int64_t *places) {
-    int64_t rank = n - 1;
-    for (; rank > 0 && found[rank - 1] < number; rank--) {
-        found[rank] = found[rank - 1];
-        places[rank] = places[rank - 1];
-    }
-    found[rank] = number;
-    places[rank] = place;
-}
-
-/* Replace the `n` largest of each row of `logits` [N, V] by the products of `states` [N, D] with the rows of
- * `exact`, float16 [V, D]. They lie in the n blocks of tokens whose largest ones are largest. */
-void tympan_sharpen(const uint16_t *exact, int64_t n_tokens, int64_t width, int64_t n_rows,
-                    const float *states, float *logits, int64_t n) {
-    for (int64_t row = 0; row < n_rows; row++) {
-        float *of_row = logits + row * n_tokens, found[MOST_EXACT], of_block[MOST_EXACT];
-        int64_t places[MOST_EXACT], blocks[MOST_EXACT];
-        for (int64_t i = 0; i < n; i++) found[i] = of_block[i] = -INFINITY, places[i] = blocks[i] = -1;
-        for (int64_t first = 0; first < n_tokens; first += TOKENS_AT_ONCE) {
-            int64_t end = first + TOKENS_AT_ONCE < n_tokens ? first + TOKENS_AT_ONCE : n_tokens, i = first;
-            Floats most = all(-INFINITY);
-            for (; i + LANES <= end; i += LANES) most = larger(most, load(of_row + i));
-            float top = largest(most);
-            for (; i < end; i++) top = of_row[i] > top ? of_row[i] : top;
-            if (top > of_block[n - 1]) insert(top, first, n, of_block, blocks);
-        }
-        for (int64_t i = 0; i < n && blocks[i] >= 0; i++) {
-            int64_t end = blocks[i] + TOKENS_AT_ONCE < n_tokens ? blocks[i] + TOKENS_AT_ONCE : n_tokens;
-            for (int64_t token = blocks[i]; token < end; token++)
-                if (of_row[token] > found[n - 1]) insert(of_row[token], token, n, found, places);
-        }
-        for (int64_t i = 0; i < n && places[i] >= 0; i++) {
-            Floats products = all(0.0f);
-            const uint16_t *weights = exact + places[i] * width;
-            for (int64_t channel = 0; channel < width; channel += LANES)
-                products += of_halves(weights + channel) * load(states + row * width + channel);
-            of_row[places[i]] = sum(products);
-        }
-    }
-}
-
-/* Outputs in a block of weights. */
-int32_t tympan_lanes(void) { return LANES; }
-
-/* Weights [out, in] in the order in which they are read, to `packed` filled with zeros, and their sums. */
-void tympan_pack(const int8_t *weights, int64_t n_out, int64_t n_in, int8_t *packed, int32_t *sums) {
-    for (int64_t output = 0; output < n_out; output++) {
-        int32_t total = 0;
-        int8_t *block = packed + output / LANES * LANES * n_in + output % LANES * GROUP;
-        for (int64_t i = 0; i < n_in; i++) {
-            int8_t weight = weights[output * n_in + i];
-            block[i / GROUP * GROUP * LANES + i % GROUP] = weight;
-            total += weight;
-        }
-        sums[output] = total;
     }
 }

@@ -12,22 +12,16 @@ from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
 from tympan.model.compiled.library import address, functions
-from tympan.model.compiled.linear import CompiledWeights, LinearLayout, lanes
+from tympan.model.compiled.linear import ACTIVATIONS, CompiledWeights, LinearLayout, NormLayout, lanes
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
 from tympan.model.rounded_audio import SCALE_BYTES
-
-_ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")  # in the order of those in `step.c`
-
-
-class _NormLayout(ctypes.Structure):
-    _fields_ = (("weight", ctypes.c_void_p), ("bias", ctypes.c_void_p))
 
 
 class _LayerLayout(ctypes.Structure):
     _fields_ = (
-        ("self_norm", _NormLayout),
-        ("cross_norm", _NormLayout),
-        ("final_norm", _NormLayout),
+        ("self_norm", NormLayout),
+        ("cross_norm", NormLayout),
+        ("final_norm", NormLayout),
         ("qkv", LinearLayout),
         ("self_out", LinearLayout),
         ("queries", LinearLayout),
@@ -49,7 +43,7 @@ class _DecoderLayout(ctypes.Structure):
         ("activation", ctypes.c_int64),
         ("epsilon", ctypes.c_float),
         ("layers", ctypes.c_void_p),
-        ("norm", _NormLayout),
+        ("norm", NormLayout),
     )
 
 
@@ -89,7 +83,7 @@ class CompiledStep:
             first.self_attn.n_heads,
             first.fc2.in_features,
             len(first.fc2.spared),
-            _ACTIVATIONS.index(first.activation_name),
+            ACTIVATIONS[first.activation_name],
             decoder.layer_norm.eps,
             ctypes.addressof(self._layers),
             self._norm(decoder.layer_norm),
@@ -164,12 +158,12 @@ class CompiledStep:
             exact.data_ptr(),
         )
 
-    def _norm(self, norm: nn.LayerNorm, reader: Int8Linear | None = None) -> _NormLayout:
+    def _norm(self, norm: nn.LayerNorm, reader: Int8Linear | None = None) -> NormLayout:
         """A norm, with the factors by which the `reader` of its result reduces what it is given."""
         factors = 1.0 if reader is None or reader.reduction is None else reader.reduction
         weight, bias = ((number.detach() * factors).contiguous() for number in (norm.weight, norm.bias))
         self._kept += [weight, bias]
-        return _NormLayout(weight.data_ptr(), bias.data_ptr())
+        return NormLayout(weight.data_ptr(), bias.data_ptr())
 
     def _linear(self, linear: Int8Linear) -> LinearLayout:
         weights = linear.weights
@@ -186,7 +180,7 @@ def can_be_compiled(decoder: Any) -> bool:  # noqa: ANN401  (TextDecoder, which 
 
     return bool(decoder.rounds_audio) and all(
         isinstance(layer.fc2, Int8SparingLinear)
-        and layer.activation_name in _ACTIVATIONS
+        and layer.activation_name in ACTIVATIONS
         and all(map(is_compiled, _linear_layers(layer)))
         for layer in decoder.layers
     )

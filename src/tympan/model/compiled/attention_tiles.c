@@ -13,6 +13,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "heads.h"
+
 #define TILE 16 /* rows of a tile, and float32 numbers or pairs of bfloat16 ones in each */
 #define QUERIES (2 * TILE)
 #define WIDTH 64  /* channels of a head */
@@ -23,16 +25,10 @@
 #define PAIR (2 * TILE) /* bfloat16 numbers in a row of a tile */
 #define NEVER -1e30f    /* a score that leaves no share */
 
-/* Numbers [N, H, positions, K], each kind of index so many numbers apart; channels lie together. */
-typedef struct {
-    uint16_t *numbers;
-    int64_t row_stride, head_stride, position_stride;
-} Heads;
-
 #if defined(__AVX512F__) && !defined(__clang__) && __GNUC__ >= 11
 
 /* Whether this process may use AMX: it has to ask once. */
-int32_t tympan_can_attend(void) {
+int32_t tympan_can_use_tiles(void) {
     enum { ASK = 0x1023, TILES = 18 };
     return syscall(SYS_arch_prctl, ASK, TILES) == 0;
 }
@@ -235,15 +231,15 @@ static int64_t bytes_of_thread(void) {
     return (int64_t)((sizeof(Room) + QUERIES * WIDTH * 6 + 63) / 64 * 64);
 }
 
-/* Bytes of memory that `tympan_attend` wants. */
-int64_t tympan_attend_bytes(int64_t n_heads, int64_t n_keys, int32_t n_threads) {
+/* Bytes of memory that `tympan_attend_tiles` wants. */
+int64_t tympan_attend_tiles_bytes(int64_t n_heads, int64_t n_keys, int32_t n_threads) {
     return n_heads * bytes_of_head(n_keys) + n_threads * bytes_of_thread();
 }
 
 /* `found` of `queries` at all of `keys`, of which scores are multiplied by `factor`. */
-void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values, const Heads *found,
-                   int64_t n_rows, int64_t n_heads, int64_t n_queries, int64_t n_keys, float factor,
-                   char *memory, int32_t n_threads) {
+void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *values, const Heads *found,
+                         int64_t n_rows, int64_t n_heads, int64_t n_queries, int64_t n_keys, float factor,
+                         char *memory, int32_t n_threads) {
     int64_t n_blocks = (n_queries + QUERIES - 1) / QUERIES, head_bytes = bytes_of_head(n_keys);
     float in_powers = factor * 1.44269504f; /* of two */
 #pragma omp parallel num_threads(n_threads)
@@ -261,9 +257,9 @@ void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values,
             for (int64_t head = 0; head < n_heads; head++) {
                 uint32_t *tiles = (uint32_t *)(memory + head * head_bytes);
                 int64_t n_padded = padded(n_keys);
-                pack_keys(keys->numbers + row * keys->row_stride + head * keys->head_stride,
+                pack_keys((const uint16_t *)keys->numbers + start_of_head(keys, row, head),
                           keys->position_stride, n_keys, n_padded, tiles);
-                pack_values(values->numbers + row * values->row_stride + head * values->head_stride,
+                pack_values((const uint16_t *)values->numbers + start_of_head(values, row, head),
                             values->position_stride, n_keys, n_padded, tiles + n_padded * WIDTH / 2);
             }
 #pragma omp for schedule(static)
@@ -271,11 +267,11 @@ void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values,
                 int64_t head = item / n_blocks, first = item % n_blocks * QUERIES;
                 const uint32_t *tiles = (const uint32_t *)(memory + head * head_bytes);
                 attend_block(
-                    queries->numbers + row * queries->row_stride + head * queries->head_stride +
+                    (const uint16_t *)queries->numbers + start_of_head(queries, row, head) +
                         first * queries->position_stride,
                     queries->position_stride, n_queries - first < QUERIES ? n_queries - first : QUERIES,
                     tiles, tiles + padded(n_keys) * WIDTH / 2, n_keys, in_powers, powers, room, asked, heard,
-                    found->numbers + row * found->row_stride + head * found->head_stride +
+                    (uint16_t *)found->numbers + start_of_head(found, row, head) +
                         first * found->position_stride,
                     found->position_stride);
             }
@@ -288,6 +284,6 @@ void tympan_attend(const Heads *queries, const Heads *keys, const Heads *values,
 
 #else
 
-int32_t tympan_can_attend(void) { return 0; }
+int32_t tympan_can_use_tiles(void) { return 0; }
 
 #endif
