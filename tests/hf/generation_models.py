@@ -23,7 +23,7 @@ SIZES = {
     "encoder_ffn_dim": 32,
     "decoder_ffn_dim": 40,
     "max_source_positions": WINDOW // 2,
-    "max_target_positions": 64,
+    "max_target_positions": 48,
     "pad_token_id": END,
     "bos_token_id": END,
     "eos_token_id": END,
@@ -34,7 +34,7 @@ SIZES = {
     "tie_word_embeddings": False,  # tied, a random model repeats the token it reads
 }
 GENERATION = {
-    "max_length": 64,
+    "max_length": 48,
     "pad_token_id": END,
     "bos_token_id": END,
     "eos_token_id": END,

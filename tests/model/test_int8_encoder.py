@@ -188,4 +188,4 @@ def test_rows_are_multiplied_where_nothing_is_compiled_too(monkeypatch):
         monkeypatch.setattr(quantized, "can_compile", lambda n_in: False)
         found = feed_forward_by_rows(pickle.loads(sent), states)
     assert not torch.equal(found, expected)
-    assert (found - expected).norm() < 0.02 * (expected - states).norm()
+    assert (found - expected).norm() < 0.04 * (expected - states).norm()

@@ -25,14 +25,14 @@
 #define AT_ONCE 6                  /* queries whose sums are in registers */
 #define QUERIES (4 * AT_ONCE)      /* of a block */
 #define CHUNK 256                  /* positions */
-#define SCORES (CHUNK + LANES) /* from one query's to the next one's, which so lie in other sets of a cache \
-                                */
+/* From one query's to the next one's, which so lie in other sets of a cache. */
+#define SCORES (CHUNK + LANES)
 #define SHARES (CHUNK + 2 * LANES)
 #define IN_A_SUM 64 /* positions whose values are summed in 32 bits */
 #define LONGEST 32767.0f
 #define LARGEST_VALUE 2047.0f
-#define SHARE_BITS 14
-#define NEVER -1e30f /* the largest score of none */
+#define SHARE_BITS 14 /* of the largest one */
+#define NEVER -1e30f  /* the largest score of none */
 /* Left to itself, GCC has more products under way than there are registers. */
 #define IN_THIS_ORDER(sum) __asm__ volatile("" : "+v"(sum))
 #define EACH_SUM                                                    \

@@ -84,4 +84,5 @@ def _last_position(ids: Sequence[int], axis: TimeAxis, n_frames: int) -> int:
     timestamps = [token for token in ids if token >= axis.timestamp_begin]
     if timestamps and timestamps[-1] != axis.timestamp_begin:
         return timestamps[-1] - axis.timestamp_begin
-    return int(n_frames * axis.frame_s / axis.position_s)
+    # In float32, as in transformers: of 58 frames the last position is then 29, but of 30 it is 14.
+    return int(torch.tensor(n_frames) * axis.frame_s / axis.position_s)
