@@ -13,7 +13,9 @@ from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 
 HERE = Path(__file__).parent
-TESTS = [HERE / f"test_{name}.py" for name in ("compiled", "compiled_attention", "int8_encoder")]
+TESTS = [
+    HERE / f"test_{name}.py" for name in ("compiled", "compiled_attention", "int8_encoder", "rounded_audio")
+]
 
 
 @pytest.mark.skipif(compiled().functions is None, reason=f"nothing compiled: {compiled().reason}")

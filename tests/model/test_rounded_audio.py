@@ -8,7 +8,9 @@ from torch.nn import functional as F
 
 import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
+from tympan.model import rounded_audio
 from tympan.model.cache import CrossAttentionCache, LayerKeysValues
+from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _HearRounded
 from tympan.model.precision import Precision
@@ -66,6 +68,18 @@ def test_a_row_takes_a_byte_a_number_and_eight():
     assert [layer.shape for layer in rounded.keys] == [(2, 4, 1, 16, 83)] * 2
     assert [layer.shape for layer in rounded.values] == [(2, 4, 75, 24)] * 2
     assert all(layer.dtype == torch.uint8 for layers in rounded.buffers for layer in layers)
+
+
+@pytest.mark.skipif(compiled().functions is None, reason=f"nothing compiled: {compiled().reason}")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("width", "n_positions"), [(64, 1500), (64, 31), (16, 820), (16, 1)])
+def test_compiled_bytes_are_those_of_pytorch(monkeypatch, width, n_positions, dtype):
+    keys, values = torch.randn(2, n_positions, 2, 3, width).to(dtype).permute(2, 0, 3, 1, 4)
+    keys[0, 0], values[1, 1] = 0.0, 7.0
+    found = RoundedAudio.of([keys], [values])
+    monkeypatch.setattr(rounded_audio, "can_round", lambda heads: False)
+    expected = RoundedAudio.of([keys.contiguous()], [values])
+    assert all(map(torch.equal, every_buffer(found), every_buffer(expected)))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from tympan.model.compiled.rounding import can_round, round_keys, round_values
+
 SCALE_BYTES = 8
 """Behind each row: its scale and its least number, float32."""
 
@@ -43,9 +45,15 @@ class RoundedAudio:
     def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
         """`keys` and `values` [B, H, S, K] of every layer, rounded."""
         n_windows, n_heads, n_positions, width = keys[0].shape
-        in_parts = (n_windows, n_heads, count_parts(n_positions), -1, width)
+        n_parts, factor = count_parts(n_positions), width**-0.5
+        if all(map(can_round, (*keys, *values))):
+            return cls(
+                [round_keys(layer, n_parts, factor) for layer in keys],
+                [round_values(layer) for layer in values],
+            )
+        in_parts = (n_windows, n_heads, n_parts, -1, width)
         return cls(
-            [_rounded(layer.view(in_parts).transpose(3, 4), factor=width**-0.5) for layer in keys],
+            [_rounded(layer.view(in_parts).transpose(3, 4), factor=factor) for layer in keys],
             [_rounded(layer) for layer in values],
         )
 

@@ -73,7 +73,12 @@ def _hardware() -> Iterator[tuple[str, str]]:
     from tympan.model.cpu import this_cpu
 
     cpu = this_cpu()
-    features = {"AMX": cpu.has_amx, "bfloat16 matrices": cpu.has_bfloat16, "VNNI": cpu.has_vnni}
+    features = {
+        "AMX": cpu.has_amx,
+        "bfloat16 matrices": cpu.has_bfloat16,
+        "VNNI": cpu.has_vnni,
+        "AVX-VNNI": cpu.has_avx_vnni,
+    }
     found = [cpu.capability, *(name for name, is_there in features.items() if is_there)]
     yield "processor", f"{os.cpu_count()} processors; {', '.join(found)}"
     yield "int8 kernels", cpu.int8_engine or "none that pay on this processor"

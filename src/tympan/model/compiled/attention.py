@@ -12,22 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tympan.model.compiled.heads import heads_layout
 from tympan.model.compiled.library import address, compiled, functions
 from tympan.model.cpu import this_cpu
 
 _WIDTH = 64
 _FEWEST_QUERIES = 32  # of a block, and so many are computed in any case
-
-
-class _HeadsLayout(ctypes.Structure):
-    """`Heads` of `heads.h`."""
-
-    _fields_ = (
-        ("numbers", ctypes.c_void_p),
-        ("row_stride", ctypes.c_int64),
-        ("head_stride", ctypes.c_int64),
-        ("position_stride", ctypes.c_int64),
-    )
 
 
 def attends_by_tiles(queries: Tensor, keys: Tensor) -> bool:
@@ -81,7 +71,7 @@ def _attend(attend: Any, bytes_for: Any, queries: Tensor, keys: Tensor, values: 
     )
     given = [heads if heads.stride(3) == 1 else heads.contiguous() for heads in (queries, keys, values)]
     attend(
-        *(_layout(heads) for heads in (*given, found)),
+        *(heads_layout(heads) for heads in (*given, found)),
         *(ctypes.c_int64(count) for count in (n_rows, n_heads, n_queries, n_keys)),
         ctypes.c_float(width**-0.5),
         address(memory),
@@ -95,7 +85,3 @@ def _is_there() -> bool:
     return (
         this_cpu().has_amx and compiled().functions is not None and bool(functions().tympan_can_use_tiles())
     )
-
-
-def _layout(heads: Tensor) -> object:
-    return ctypes.byref(_HeadsLayout(heads.data_ptr(), *heads.stride()[:3]))

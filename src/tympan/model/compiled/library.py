@@ -22,7 +22,9 @@ from tympan.model.cpu import this_cpu
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCES = tuple(_FOLDER / name for name in ("linear.c", "step.c", "attention_int16.c", "attention_tiles.c"))
+_SOURCES = tuple(
+    _FOLDER / name for name in ("linear.c", "rounding.c", "step.c", "attention_int16.c", "attention_tiles.c")
+)
 _HEADERS = tuple(_FOLDER / name for name in ("heads.h", "linear.h", "vectors.h"))
 _COMPILERS = ("cc", "gcc")
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")

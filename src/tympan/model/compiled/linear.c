@@ -25,7 +25,7 @@ void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     float scale = range > 0.0f ? range / MOST_LEVELS : 1.0f, factor = 1.0f / scale;
     int32_t zero = (int32_t)lrintf(-low / scale);
     for (int64_t i = 0; i < width; i += LANES)
-        store_bytes(to.bytes + row * width + i, load(states + i) * factor, zero);
+        store_bytes(to.bytes + row * width + i, load(states + i) * factor, zero, MOST_LEVELS);
     to.scales[row] = scale;
     to.zeros[row] = zero;
 }

@@ -48,9 +48,14 @@ static inline Floats of_bytes(const uint8_t *from) {
 static inline Floats of_halves(const uint16_t *from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 }
-/* The nearest whole numbers, `shift` more, as bytes. */
-static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift) {
+/* Numbers in bfloat16, the upper half of float32. */
+static inline Floats of_narrow(const uint16_t *from) {
+    return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
+}
+/* The nearest whole numbers, `shift` more, as bytes from 0 to `most`. */
+static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift, int32_t most) {
     Ints whole = _mm512_add_epi32(_mm512_cvtps_epi32(numbers), _mm512_set1_epi32(shift));
+    whole = _mm512_min_epi32(whole, _mm512_set1_epi32(most));
     _mm_storeu_si128((__m128i *)to, _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512())));
 }
 
@@ -153,9 +158,12 @@ static inline Floats of_bytes(const uint8_t *from) {
 static inline Floats of_halves(const uint16_t *from) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 }
-static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift) {
+static inline Floats of_narrow(const uint16_t *from) {
+    return (Floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
+}
+static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift, int32_t most) {
     Ints whole = _mm256_add_epi32(_mm256_cvtps_epi32(numbers), _mm256_set1_epi32(shift));
-    whole = _mm256_min_epi32(whole, _mm256_set1_epi32(MOST_LEVELS));
+    whole = _mm256_min_epi32(whole, _mm256_set1_epi32(most));
     __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
     _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(words, words));
 }
