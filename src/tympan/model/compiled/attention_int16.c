@@ -1,6 +1,6 @@
 /* Attention of float32 queries to all of the keys and values, rounded to int16, for AVX2 and AVX512: products
- * in pairs, which are summed in 32 bits, take two thirds of the time of float32's, or half where one
- * instruction does both.
+ * in pairs, which are summed in 32 bits, take three quarters of the time of float32's, or little more than
+ * half where one instruction does both.
  *
  * Shapes: N rows, H heads of 64 channels, as in every Whisper, T queries, S positions. A block of queries
  * sees the positions in chunks, whose scores the nearest cache holds, and takes off the largest score so far
@@ -147,8 +147,8 @@ static inline Ints whole_powers(Floats powers) {
     return nearest_ints(times_power(series, to_whole));
 }
 
-/* Shares of one query of a chunk's positions, of which the first `n_keys` count, for a sum of its own. What
- * it heard before is brought down where a score is larger than all before it. */
+/* Shares of one query of a chunk's positions, of which the first `n_keys` count, not yet divided by their
+ * sum. What it heard before is brought down where a score is larger than all before it. */
 static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_padded) {
     int32_t *scores = room->scores + query * SCORES;
     int16_t *shares = room->shares + query * SHARES;

@@ -10,7 +10,7 @@
 
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
 #define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
-#define PANEL 48       /* rows that stay in a cache while all weights pass by */
+#define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
 #define TOKENS_AT_ONCE 128
 #define MOST_EXACT 16
@@ -127,6 +127,13 @@ void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_
     }
 }
 
+/* Rows of a panel, of which each thread gets as many. */
+static int64_t rows_of_panel(int64_t n_rows, int32_t n_threads) {
+    int64_t n_each = (n_rows + PANEL * n_threads - 1) / (PANEL * n_threads), n_panels = n_each * n_threads;
+    int64_t n_even = (n_rows + n_panels - 1) / n_panels;
+    return (n_even + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE * ROWS_AT_ONCE;
+}
+
 /* Outputs [N, out] of states [N, in], activated unless `then` is STORE. `scratch` has N * (in + 8) bytes.
  *
  * Few rows wait for weights, which are read once for all of them; of many, a few at a time stay in the cache.
@@ -134,17 +141,17 @@ void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_
 void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, float *to, int64_t then,
                      char *scratch, int32_t n_threads) {
     Rounded all_rows = {(uint8_t *)(scratch + 8 * n_rows), (float *)scratch, (int32_t *)scratch + n_rows};
-    int64_t n_panels = (n_rows + PANEL - 1) / PANEL;
+    int64_t panel = rows_of_panel(n_rows, n_threads);
 #pragma omp parallel num_threads(n_threads)
-    if (n_panels < n_threads) {
+    if (n_rows <= PANEL) {
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < n_rows; row++)
             round_row(states + row * layer->n_in, layer->n_in, all_rows, row);
         EACH_BLOCK (layer) multiply_block(layer, block, all_rows, n_rows, to, layer->n_out, then);
     } else {
 #pragma omp for schedule(static)
-        for (int64_t panel = 0; panel < n_panels; panel++) {
-            int64_t first = panel * PANEL, n_here = n_rows - first < PANEL ? n_rows - first : PANEL;
+        for (int64_t first = 0; first < n_rows; first += panel) {
+            int64_t n_here = n_rows - first < panel ? n_rows - first : panel;
             Rounded read = {all_rows.bytes + first * layer->n_in, all_rows.scales + first,
                             all_rows.zeros + first};
             for (int64_t row = 0; row < n_here; row++)
@@ -179,6 +186,7 @@ int64_t tympan_feed_forward_bytes(const FeedForward *half, int32_t n_threads) {
 void tympan_feed_forward(const FeedForward *half, int64_t n_rows, const float *states, float *to,
                          char *memory, int32_t n_threads) {
     int64_t width = half->first.n_in, n_inner = half->first.n_out, stride = n_inner + APART;
+    int64_t panel = rows_of_panel(n_rows, n_threads);
 #pragma omp parallel num_threads(n_threads)
     {
         char *own = memory + omp_get_thread_num() * (tympan_feed_forward_bytes(half, 1));
@@ -188,8 +196,8 @@ void tympan_feed_forward(const FeedForward *half, int64_t n_rows, const float *s
         read.zeros = (int32_t *)(read.scales + PANEL);
         read.bytes = (uint8_t *)(read.zeros + PANEL);
 #pragma omp for schedule(static)
-        for (int64_t first = 0; first < n_rows; first += PANEL) {
-            int64_t n_here = n_rows - first < PANEL ? n_rows - first : PANEL;
+        for (int64_t first = 0; first < n_rows; first += panel) {
+            int64_t n_here = n_rows - first < panel ? n_rows - first : panel;
             normalise_and_round(states + first * width, half->norm, half->epsilon, width, n_here, normed,
                                 read);
             for (int64_t block = 0; block < n_blocks(&half->first); block++)
