@@ -77,8 +77,8 @@ def _linux_finds(flag: str) -> bool:
         text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
     except OSError:
         return False
-    lines = (line.split() for line in text.splitlines())
-    return any(words[:1] == ["flags"] and flag in words for words in lines)
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return flag in flags.split()
 
 
 def _onednn_limit() -> str:
