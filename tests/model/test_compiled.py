@@ -13,7 +13,7 @@ from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
 from tympan.model import blocks, quantized
 from tympan.model.compiled.library import compiled, functions
-from tympan.model.compiled.linear import ACTIVATIONS, CompiledWeights, feed_forward, make_likeliest_exact
+from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, feed_forward, make_likeliest_exact
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
 from tympan.model.lean_step import LeanStep
 from tympan.model.precision import Precision
@@ -71,7 +71,7 @@ def test_rows_of_nothing_are_the_biases():
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_CODES)
 def test_activations_are_those_of_pytorch(activation):
     weights = CompiledWeights(torch.eye(64, dtype=torch.int8) * 100, torch.full((64,), 0.01), torch.zeros(64))
     states = torch.linspace(-30, 30, 64 * 70).view(70, 64)
@@ -89,7 +89,7 @@ def test_what_is_next_to_nothing_is_no_number_that_takes_long():
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_CODES)
 @pytest.mark.parametrize("n_rows", [1, 47, 49, 131])
 def test_a_feed_forward_half_is_its_parts(n_rows, activation):
     first, second = CompiledWeights(*random_weights(64, 208)), CompiledWeights(*random_weights(208, 64))

@@ -26,7 +26,6 @@ def test_vectors_of_eight(isa):
     if isa == "AVX2_VNNI" and not this_cpu().has_avx_vnni:
         pytest.skip("no AVX-VNNI here")
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": isa}
-    environment.pop("PYTEST_XDIST_WORKER", None)
     of_products = [] if isa == "AVX2" else ["-k", "products or attention"]
     command = [sys.executable, "-m", "pytest", "-q", *map(str, TESTS), *of_products]
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

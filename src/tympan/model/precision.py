@@ -72,7 +72,9 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
             "quantize='int8' needs an x86 processor with AVX2, which PyTorch does not find here"
         )
     is_int8 = quantize == "int8" or (quantize == "auto" and dtype == "auto" and cpu.int8_engine is not None)
-    encoder, reason = _encoder_type(dtype, cpu, is_int8=is_int8)
+    may_round = is_int8 and dtype == "auto" and not cpu.has_amx
+    compiles = may_round and compiled().functions is not None and _can_round(torch.float32)
+    encoder, reason = _encoder_type(dtype, cpu, compiles=compiles)
     reasons = [reason]
     if is_int8:
         reasons.append("a step of the decoder reads all its weights, and int8 is a quarter of float32")
@@ -85,20 +87,23 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
         audio_cache = torch.int8
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
-    rounds_encoder = is_int8 and dtype == "auto" and not cpu.has_amx
-    rounds_encoder = rounds_encoder and can_pack(encoder) and can_round_audio(encoder)
+    rounds_encoder = may_round and _can_round(encoder)
     if rounds_encoder:
         reasons.append(f"the encoder's linear layers are int8, multiplied faster than {_name(encoder)}")
     return Precision(encoder, decoder, audio_cache, is_int8, "; ".join(reasons), rounds_encoder)
 
 
-def _encoder_type(dtype: str, cpu: Cpu, *, is_int8: bool) -> tuple[torch.dtype, str]:
-    """The type of its states, and why; `is_int8` says whether its linear layers may be int8."""
+def _can_round(encoder: torch.dtype) -> bool:
+    return can_pack(encoder) and can_round_audio(encoder)
+
+
+def _encoder_type(dtype: str, cpu: Cpu, *, compiles: bool) -> tuple[torch.dtype, str]:
+    """The type of its states, and why; `compiles` says whether compiled C rounds them."""
     if dtype != "auto":
         return DTYPES[dtype], f"{dtype} was asked for"
     if cpu.has_amx:
         return torch.bfloat16, "AMX multiplies bfloat16 matrices"
-    if is_int8 and compiled().functions is not None:
+    if compiles:
         return torch.float32, "compiled C rounds float32 to whole numbers itself, and multiplies those"
     if cpu.has_bfloat16:
         return torch.bfloat16, "AVX512-BF16 multiplies bfloat16 matrices"

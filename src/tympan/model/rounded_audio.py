@@ -21,10 +21,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tympan.model.compiled.rounding import can_round, round_keys, round_values
-
-SCALE_BYTES = 8
-"""Behind each row: its scale and its least number, float32."""
+from tympan.model.compiled.rounding import SCALE_BYTES, can_round, round_keys, round_values
 
 _MOST_IN_PART = 400
 """Positions of the audio in a part of the keys."""

@@ -17,31 +17,17 @@ from tympan.model.compiled.library import address, compiled, functions
 from tympan.model.cpu import this_cpu
 
 _WIDTH = 64
-_FEWEST_QUERIES = 32  # of a block, and so many are computed in any case
+_FEWEST_QUERIES = 32  # about a block, which is computed in any case
 
 
 def attends_by_tiles(queries: Tensor, keys: Tensor) -> bool:
     """Whether `attend_by_tiles` is there and quicker for these [N, H, T, K]; it makes no gradients."""
-    return (
-        queries.dtype == keys.dtype == torch.bfloat16
-        and keys.device.type == "cpu"
-        and queries.shape[2] >= _FEWEST_QUERIES
-        and queries.shape[3] == _WIDTH
-        and not torch.is_grad_enabled()
-        and _is_there()
-    )
+    return _are_suited(queries, keys, torch.bfloat16) and _has_tiles()
 
 
 def attends_in_int16(queries: Tensor, keys: Tensor) -> bool:
     """Whether `attend_in_int16` is there and quicker for these [N, H, T, K]; it makes no gradients."""
-    return (
-        queries.dtype == keys.dtype == torch.float32
-        and keys.device.type == "cpu"
-        and queries.shape[2] >= _FEWEST_QUERIES
-        and queries.shape[3] == _WIDTH
-        and not torch.is_grad_enabled()
-        and compiled().functions is not None
-    )
+    return _are_suited(queries, keys, torch.float32) and compiled().functions is not None
 
 
 def attend_by_tiles(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -80,8 +66,17 @@ def _attend(attend: Any, bytes_for: Any, queries: Tensor, keys: Tensor, values: 
     return found
 
 
-@cache
-def _is_there() -> bool:
+def _are_suited(queries: Tensor, keys: Tensor, dtype: torch.dtype) -> bool:
     return (
-        this_cpu().has_amx and compiled().functions is not None and bool(functions().tympan_can_use_tiles())
+        queries.dtype == keys.dtype == dtype
+        and keys.device.type == "cpu"
+        and queries.shape[2] >= _FEWEST_QUERIES
+        and queries.shape[3] == _WIDTH
+        and not torch.is_grad_enabled()
     )
+
+
+@cache
+def _has_tiles() -> bool:
+    can_ask = this_cpu().has_amx and compiled().functions is not None
+    return can_ask and bool(functions().tympan_can_use_tiles())

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
-    _FOLDER / name for name in ("linear.c", "rounding.c", "step.c", "attention_int16.c", "attention_tiles.c")
+    _FOLDER / f"{name}.c"
+    for name in ("linear", "logits", "rounding", "step", "attention_int16", "attention_tiles")
 )
 _HEADERS = tuple(_FOLDER / name for name in ("heads.h", "linear.h", "vectors.h"))
 _COMPILERS = ("cc", "gcc")

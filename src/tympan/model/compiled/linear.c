@@ -1,4 +1,4 @@
-/* Norms and linear layers, for any number of rows, and the exact logits of the likeliest tokens. */
+/* Norms and linear layers, for any number of rows. */
 #include "linear.h"
 
 #include <math.h>
@@ -12,8 +12,6 @@
 #define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
-#define TOKENS_AT_ONCE 128
-#define MOST_EXACT 16
 
 void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     Floats least = all(0.0f), most = all(0.0f);
@@ -206,48 +204,6 @@ void tympan_feed_forward(const FeedForward *half, int64_t n_rows, const float *s
             memcpy(to + first * width, states + first * width, n_here * width * sizeof *to);
             for (int64_t block = 0; block < n_blocks(&half->second); block++)
                 multiply_block(&half->second, block, read, n_here, to + first * width, width, ADD);
-        }
-    }
-}
-
-/* Put `number`, larger than the last of the `n` that were `found`, among them, the largest first. */
-static inline void insert(float number, int64_t place, int64_t n, float *found, int64_t *places) {
-    int64_t rank = n - 1;
-    for (; rank > 0 && found[rank - 1] < number; rank--) {
-        found[rank] = found[rank - 1];
-        places[rank] = places[rank - 1];
-    }
-    found[rank] = number;
-    places[rank] = place;
-}
-
-/* Replace the `n` largest of each row of `logits` [N, V] by the products of `states` [N, D] with the rows of
- * `exact`, float16 [V, D]. They lie in the n blocks of tokens whose largest ones are largest. */
-void tympan_sharpen(const uint16_t *exact, int64_t n_tokens, int64_t width, int64_t n_rows,
-                    const float *states, float *logits, int64_t n) {
-    for (int64_t row = 0; row < n_rows; row++) {
-        float *of_row = logits + row * n_tokens, found[MOST_EXACT], of_block[MOST_EXACT];
-        int64_t places[MOST_EXACT], blocks[MOST_EXACT];
-        for (int64_t i = 0; i < n; i++) found[i] = of_block[i] = -INFINITY, places[i] = blocks[i] = -1;
-        for (int64_t first = 0; first < n_tokens; first += TOKENS_AT_ONCE) {
-            int64_t end = first + TOKENS_AT_ONCE < n_tokens ? first + TOKENS_AT_ONCE : n_tokens, i = first;
-            Floats most = all(-INFINITY);
-            for (; i + LANES <= end; i += LANES) most = larger(most, load(of_row + i));
-            float top = largest(most);
-            for (; i < end; i++) top = of_row[i] > top ? of_row[i] : top;
-            if (top > of_block[n - 1]) insert(top, first, n, of_block, blocks);
-        }
-        for (int64_t i = 0; i < n && blocks[i] >= 0; i++) {
-            int64_t end = blocks[i] + TOKENS_AT_ONCE < n_tokens ? blocks[i] + TOKENS_AT_ONCE : n_tokens;
-            for (int64_t token = blocks[i]; token < end; token++)
-                if (of_row[token] > found[n - 1]) insert(of_row[token], token, n, found, places);
-        }
-        for (int64_t i = 0; i < n && places[i] >= 0; i++) {
-            Floats products = all(0.0f);
-            const uint16_t *weights = exact + places[i] * width;
-            for (int64_t channel = 0; channel < width; channel += LANES)
-                products += of_halves(weights + channel) * load(states + row * width + channel);
-            of_row[places[i]] = sum(products);
         }
     }
 }

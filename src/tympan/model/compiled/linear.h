@@ -6,7 +6,6 @@
 #ifndef TYMPAN_LINEAR_H
 #define TYMPAN_LINEAR_H
 
-#include <math.h>
 #include <stdint.h>
 
 #include "vectors.h"

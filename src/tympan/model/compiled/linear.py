@@ -15,7 +15,7 @@ _INPUTS_AT_ONCE = 16
 _MOST_EXACT = 16
 _STORE = -1
 
-ACTIVATIONS = {"gelu": 0, "gelu_new": 1, "relu": 2, "silu": 3}
+ACTIVATION_CODES = {"gelu": 0, "gelu_new": 1, "relu": 2, "silu": 3}
 """Of `linear.h`, by the name that `config.json` uses."""
 
 
@@ -83,7 +83,7 @@ class CompiledWeights:
         return LinearLayout(*(tensor.data_ptr() for tensor in tensors), self.shape[1], self.shape[0])
 
     def multiply(self, states: Tensor, activation: str | None = None) -> Tensor:
-        """Float32 [..., in] -> float32 [..., out], behind the one of ACTIVATIONS that is named, if any."""
+        """Float32 [..., in] -> float32 [..., out], behind the `activation` that is named, if any."""
         rows = states.reshape(-1, self.shape[1]).float().contiguous()
         result = torch.empty(len(rows), self.shape[0])
         memory = torch.empty(len(rows) * (self.shape[1] + 8), dtype=torch.uint8)
@@ -92,7 +92,7 @@ class CompiledWeights:
             ctypes.c_int64(len(rows)),
             address(rows),
             address(result),
-            ctypes.c_int64(_STORE if activation is None else ACTIVATIONS[activation]),
+            ctypes.c_int64(_STORE if activation is None else ACTIVATION_CODES[activation]),
             address(memory),
             ctypes.c_int32(torch.get_num_threads()),
         )
@@ -115,7 +115,7 @@ def feed_forward(
         NormLayout(norm.weight.data_ptr(), norm.bias.data_ptr()),
         first.layout,
         second.layout,
-        ACTIVATIONS[activation],
+        ACTIVATION_CODES[activation],
         norm.eps,
     )
     there, n_threads = functions(), ctypes.c_int32(torch.get_num_threads())

@@ -11,7 +11,9 @@ from tympan.model.compiled.heads import heads_layout
 from tympan.model.compiled.library import address, compiled, functions
 from tympan.model.compiled.linear import lanes
 
-_SCALE_BYTES = 8
+SCALE_BYTES = 8
+"""Behind each row: its scale and its least number, float32."""
+
 _TYPES = (torch.float32, torch.bfloat16)
 
 
@@ -25,7 +27,7 @@ def round_keys(keys: Tensor, n_parts: int, factor: float) -> Tensor:
     """`keys` [B, H, S, K] times `factor`, turned, in bytes: uint8 [B, H, P, K, S / P + 8]."""
     n_rows, n_heads, n_positions, n_channels = keys.shape
     n_in_part, n_threads = n_positions // n_parts, torch.get_num_threads()
-    to = torch.empty(n_rows, n_heads, n_parts, n_channels, n_in_part + _SCALE_BYTES, dtype=torch.uint8)
+    to = torch.empty(n_rows, n_heads, n_parts, n_channels, n_in_part + SCALE_BYTES, dtype=torch.uint8)
     memory = torch.empty(n_threads * n_in_part * lanes(), dtype=torch.uint8)
     functions().tympan_round_keys(
         heads_layout(keys),
@@ -42,7 +44,7 @@ def round_keys(keys: Tensor, n_parts: int, factor: float) -> Tensor:
 def round_values(values: Tensor) -> Tensor:
     """`values` [B, H, S, K] in bytes: uint8 [B, H, S, K + 8]."""
     *positions, n_channels = values.shape
-    to = torch.empty(*positions, n_channels + _SCALE_BYTES, dtype=torch.uint8)
+    to = torch.empty(*positions, n_channels + SCALE_BYTES, dtype=torch.uint8)
     functions().tympan_round_values(
         heads_layout(values),
         ctypes.c_int32(values.dtype == torch.bfloat16),

@@ -1,9 +1,9 @@
-/* One token more for every row, and the logits behind it: what lean_step.py and quantized.py do in PyTorch's
- * operations, in a single call. A step waits for memory; as some 150 operations, whose code and whose numbers
- * come from memory too, it waits nearly twice as long.
+/* One token more for every row: what lean_step.py does in PyTorch's operations, in a single call. A step
+ * waits for memory; as some 150 operations, whose code and whose numbers come from memory too, it waits
+ * nearly twice as long.
  *
  * Shapes: N rows, D width, H heads of K = D / H channels, B windows with N / B rows each, S positions of the
- * audio in P parts, V tokens. Whatever is read in vectors has a multiple of LANES numbers; arrays are
+ * audio in P parts. Whatever is read in vectors has a multiple of LANES numbers; arrays are
  * contiguous where no strides are given.
  */
 #include <math.h>

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
 from tympan.model.compiled.library import address, functions
-from tympan.model.compiled.linear import ACTIVATIONS, CompiledWeights, LinearLayout, NormLayout, lanes
+from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout, lanes
+from tympan.model.compiled.rounding import SCALE_BYTES
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
-from tympan.model.rounded_audio import SCALE_BYTES
 
 
 class _LayerLayout(ctypes.Structure):
@@ -83,7 +83,7 @@ class CompiledStep:
             first.self_attn.n_heads,
             first.fc2.in_features,
             len(first.fc2.spared),
-            ACTIVATIONS[first.activation_name],
+            ACTIVATION_CODES[first.activation_name],
             decoder.layer_norm.eps,
             ctypes.addressof(self._layers),
             self._norm(decoder.layer_norm),
@@ -180,7 +180,7 @@ def can_be_compiled(decoder: Any) -> bool:  # noqa: ANN401  (TextDecoder, which 
 
     return bool(decoder.rounds_audio) and all(
         isinstance(layer.fc2, Int8SparingLinear)
-        and layer.activation_name in ACTIVATIONS
+        and layer.activation_name in ACTIVATION_CODES
         and all(map(is_compiled, _linear_layers(layer)))
         for layer in decoder.layers
     )
