@@ -138,7 +138,7 @@ def test_others_who_use_tiles_are_not_disturbed():
 
 
 def test_no_tiles_where_the_system_forbids_them(monkeypatch):
-    monkeypatch.setattr(attention, "_has_tiles", lambda: False)
+    monkeypatch.setattr(attention, "has_tiles", lambda: False)
     queries = heads(TILES, 1, 2, 64)
     assert not attends_by_tiles(queries, queries)
 

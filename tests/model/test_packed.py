@@ -42,6 +42,8 @@ def both(monkeypatch):
 
     def make(activation: str = "gelu"):
         monkeypatch.setattr(packed, "this_cpu", lambda: SERVER)
+        monkeypatch.setattr(packed, "encodes_by_tiles", lambda encoder: False)
+        monkeypatch.setattr(packed, "multiplies_by_tiles", lambda *layers: False)
         model = some_whisper(activation)
         monkeypatch.setattr(packed, "can_pack", lambda dtype: False)
         return model, some_whisper(activation)

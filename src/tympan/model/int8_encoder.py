@@ -21,7 +21,8 @@ from torch.nn import functional as F
 from tympan.model.blocks import ACTIVATIONS
 from tympan.model.compiled.linear import CompiledWeights, can_compile, feed_forward
 from tympan.model.cpu import this_cpu
-from tympan.model.quantized import Int8Linear, Int8Module, bias_of, rounded
+from tympan.model.joined import bias_of
+from tympan.model.quantized import Int8Linear, Int8Module, rounded
 
 GELU_ALGORITHMS = {"gelu": "none", "gelu_new": "tanh"}
 """Of oneDNN's GELU, by the name that `config.json` uses."""

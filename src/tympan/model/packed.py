@@ -23,6 +23,14 @@ from tympan.model.int8_encoder import (
     post_operation,
     rounds_by_rows,
 )
+from tympan.model.tiled import (
+    TiledConvolution,
+    TiledLinear,
+    TiledNorm,
+    encodes_by_tiles,
+    feed_forward_by_tiles,
+    multiplies_by_tiles,
+)
 
 
 class PackedLinear(nn.Module):
@@ -95,40 +103,74 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     """
     if not can_pack(model.dtype):
         return
-    for layer in model.model.encoder.layers:
-        activation = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
-        attention = layer.self_attn
-        if is_int8 and rounds_by_rows(attention.q_proj, layer.fc1, layer.fc2):
-            activation = layer.activation_name
-            attention.fuse_projections(Int8RowsLinear)
-            attention.out_proj = Int8RowsLinear({"out_proj": attention.out_proj})
-            attention.rounds_floats = True
-            layer.fc1 = Int8RowsLinear({"fc1": layer.fc1}, activation)
-            layer.fc2 = Int8RowsLinear({"fc2": layer.fc2})
-            layer.feeds_forward = feed_forward_by_rows
+    encoder = model.model.encoder
+    by_tiles = not is_int8 and encodes_by_tiles(encoder)
+    if by_tiles:
+        encoder.conv1, encoder.conv2 = TiledConvolution(encoder.conv1), TiledConvolution(encoder.conv2)
+        encoder.layer_norm = TiledNorm(encoder.layer_norm)
+    for layer in encoder.layers:
+        if by_tiles:
+            _tile(layer)
         elif is_int8:
-            attention.fuse_projections(Int8AudioLinear)
-            attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
-            layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, activation, to=torch.float32)
-            layer.fc2 = Int8PositionsLinear({"fc2": layer.fc2})
+            _round(layer)
         else:
-            for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-                setattr(attention, name, PackedLinear(getattr(attention, name)))
-            layer.fc1 = PackedLinear(layer.fc1, activation)
-            layer.fc2 = PackedLinear(layer.fc2)
-        if activation is not None:
-            layer.activation = _as_it_is
+            _pack(layer)
         layer.overwrites = True
         give_back_freed_memory()
     for layer in model.model.decoder.layers:
         attention = layer.encoder_attn
+        projections = (attention.k_proj, attention.v_proj)
         if is_int8:
-            by_rows = rounds_by_rows(attention.k_proj, attention.v_proj)
-            attention.fuse_keys_values(Int8RowsLinear if by_rows else Int8AudioLinear)
+            attention.fuse_keys_values(Int8RowsLinear if rounds_by_rows(*projections) else Int8AudioLinear)
+        elif multiplies_by_tiles(*projections):
+            attention.fuse_keys_values(TiledLinear)
         else:
             for name in ("k_proj", "v_proj"):
                 setattr(attention, name, PackedLinear(getattr(attention, name)))
     give_back_freed_memory()
+
+
+def _tile(layer: Any) -> None:  # noqa: ANN401  (EncoderLayer, less its types, here and below)
+    attention = layer.self_attn
+    attention.fuse_projections(TiledLinear)
+    attention.out_proj = TiledLinear({"out_proj": attention.out_proj})
+    layer.fc1 = TiledLinear({"fc1": layer.fc1}, layer.activation_name)
+    layer.fc2 = TiledLinear({"fc2": layer.fc2})
+    layer.feeds_forward = feed_forward_by_tiles
+    layer.activation = _as_it_is
+    for name in ("self_attn_layer_norm", "final_layer_norm"):
+        setattr(layer, name, TiledNorm(getattr(layer, name)))
+
+
+def _round(layer: Any) -> None:  # noqa: ANN401
+    attention, activation = layer.self_attn, layer.activation_name
+    if rounds_by_rows(attention.q_proj, layer.fc1, layer.fc2):
+        attention.fuse_projections(Int8RowsLinear)
+        attention.out_proj = Int8RowsLinear({"out_proj": attention.out_proj})
+        attention.rounds_floats = True
+        layer.fc1 = Int8RowsLinear({"fc1": layer.fc1}, activation)
+        layer.fc2 = Int8RowsLinear({"fc2": layer.fc2})
+        layer.feeds_forward = feed_forward_by_rows
+        layer.activation = _as_it_is
+        return
+    behind = activation if activation in GELU_ALGORITHMS else None
+    attention.fuse_projections(Int8AudioLinear)
+    attention.out_proj = Int8AudioLinear({"out_proj": attention.out_proj})
+    layer.fc1 = Int8AudioLinear({"fc1": layer.fc1}, behind, to=torch.float32)
+    layer.fc2 = Int8PositionsLinear({"fc2": layer.fc2})
+    if behind is not None:
+        layer.activation = _as_it_is
+
+
+def _pack(layer: Any) -> None:  # noqa: ANN401
+    attention = layer.self_attn
+    behind = layer.activation_name if layer.activation_name in GELU_ALGORITHMS else None
+    for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        setattr(attention, name, PackedLinear(getattr(attention, name)))
+    layer.fc1 = PackedLinear(layer.fc1, behind)
+    layer.fc2 = PackedLinear(layer.fc2)
+    if behind is not None:
+        layer.activation = _as_it_is
 
 
 def _as_it_is(states: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from tympan.errors import OptionError
 from tympan.memory import forget_pages, give_back_freed_memory, spans_of_files
 from tympan.model.compiled.linear import CompiledWeights, can_compile, make_likeliest_exact
 from tympan.model.cpu import this_cpu
+from tympan.model.joined import JoinedLayers, bias_of
 from tympan.model.top_tokens import top_tokens
 
 _LARGEST = 127
@@ -34,42 +34,10 @@ _DEVIATIONS = 4.0  # normalised states are seldom further from their mean
 _engine_lock = threading.Lock()
 
 
-class Int8Module(nn.Module, ABC):
-    """One linear layer, or several that read the same states, in int8.
+class Int8Module(JoinedLayers):
+    """One linear layer, or several that read the same states, in int8."""
 
-    In a state dict the layers have the names and shapes they had as `nn.Linear`, so that the model can be
-    saved and loaded as before. Not for training.
-    """
-
-    def __init__(self, layers: Mapping[str, nn.Linear]) -> None:
-        super().__init__()
-        self.in_features = next(iter(layers.values())).in_features
-        self._names = tuple(layers)
-        self.sizes = [layer.out_features for layer in layers.values()]
-        self._has_bias = [layer.bias is not None for layer in layers.values()]
-
-    def extra_repr(self) -> str:
-        """What `print(model)` says of it."""
-        return f"{self.in_features} -> {' + '.join(map(str, self.sizes))}, {', '.join(self._names)}"
-
-    @abstractmethod
-    def _float_parameters(self) -> tuple[Tensor, Tensor]:
-        """Weights [out, in] and biases [out] of all layers, float32."""
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        owner = prefix[: prefix[:-1].rfind(".") + 1]
-        weight, bias = self._float_parameters()
-        weights, biases = torch.split(weight, self.sizes), torch.split(bias, self.sizes)
-        for index, name in enumerate(self._names):
-            destination[f"{owner}{name}.weight"] = weights[index]
-            if self._has_bias[index]:
-                destination[f"{owner}{name}.bias"] = biases[index]
-
-    def _load_from_state_dict(self, *arguments: Any) -> None:  # noqa: ANN401  (PyTorch's own hook)
-        error_messages: list[str] = arguments[-1]
-        error_messages.append(
-            f"{', '.join(self._names)}: int8 weights are made when a model is loaded, and cannot be replaced"
-        )
+    _form = "int8"
 
 
 class FbgemmWeights:
@@ -290,9 +258,3 @@ def rounded(weight: Tensor, enlargement: Tensor | None = None) -> tuple[Tensor, 
         exact.div_(scales[rows, None]).round_().clamp_(-_LARGEST, _LARGEST)
         rounded[rows] = exact  # whole numbers already
     return rounded, scales
-
-
-def bias_of(layer: nn.Linear) -> Tensor:
-    """The biases of `layer`, float32 [out]; zeros where it has none."""
-    bias: Tensor | None = layer.bias
-    return torch.zeros(layer.out_features) if bias is None else bias.detach().float()

@@ -6,15 +6,13 @@ Those in bfloat16 go by AMX; those in float32, where that is good enough, are ro
 from __future__ import annotations
 
 import ctypes
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tympan.model.compiled.heads import heads_layout
-from tympan.model.compiled.library import address, compiled, functions
-from tympan.model.cpu import this_cpu
+from tympan.model.compiled.library import address, compiled, functions, has_tiles
 
 _WIDTH = 64
 _FEWEST_QUERIES = 32  # about a block, which is computed in any case
@@ -22,7 +20,7 @@ _FEWEST_QUERIES = 32  # about a block, which is computed in any case
 
 def attends_by_tiles(queries: Tensor, keys: Tensor) -> bool:
     """Whether `attend_by_tiles` is there and quicker for these [N, H, T, K]; it makes no gradients."""
-    return _are_suited(queries, keys, torch.bfloat16) and _has_tiles()
+    return _are_suited(queries, keys, torch.bfloat16) and has_tiles()
 
 
 def attends_in_int16(queries: Tensor, keys: Tensor) -> bool:
@@ -74,9 +72,3 @@ def _are_suited(queries: Tensor, keys: Tensor, dtype: torch.dtype) -> bool:
         and queries.shape[3] == _WIDTH
         and not torch.is_grad_enabled()
     )
-
-
-@cache
-def _has_tiles() -> bool:
-    can_ask = this_cpu().has_amx and compiled().functions is not None
-    return can_ask and bool(functions().tympan_can_use_tiles())

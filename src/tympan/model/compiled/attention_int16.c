@@ -242,7 +242,7 @@ void tympan_attend_int16(const Heads *queries, const Heads *keys, const Heads *v
                 pack_values((const float *)values->numbers + start_of_head(values, row, head),
                             values->position_stride, n_keys, n_all, packed);
             }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
             for (int64_t item = 0; item < n_heads * n_blocks; item++) {
                 int64_t head = item / n_blocks, first = item % n_blocks * QUERIES;
                 attend_block((const float *)queries->numbers + start_of_head(queries, row, head) +

@@ -10,46 +10,25 @@
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "heads.h"
+#include "tiles.h"
 
-#define TILE 16 /* rows of a tile, and float32 numbers or pairs of bfloat16 ones in each */
 #define QUERIES (2 * TILE)
 #define WIDTH 64  /* channels of a head */
 #define CHUNK 256 /* positions */
 /* Numbers from one query's to the next one's, so that rows of a tile lie in different sets of a cache. */
 #define SCORES (CHUNK + 16)
 #define SHARES (CHUNK + 32)
-#define PAIR (2 * TILE) /* bfloat16 numbers in a row of a tile */
 #define NEVER -1e30f    /* a score that leaves no share */
+#define LEEWAY 32.0f    /* powers of two by which a score may exceed the reference */
+#define WORK_PER_KEYS 1   /* queries whose shares are made while so many keys are multiplied */
+#define WORK_PER_VALUES 1 /* and while a tile of values is */
 
-#if defined(__AVX512F__) && !defined(__clang__) && __GNUC__ >= 11
-
-/* Whether this process may use AMX: it has to ask once. */
-int32_t tympan_can_use_tiles(void) {
-    enum { ASK = 0x1023, TILES = 18 };
-    return syscall(SYS_arch_prctl, ASK, TILES) == 0;
-}
+#if HAS_TILES
 
 #pragma GCC push_options
 #pragma GCC target("avx512vbmi,avx512bf16,amx-tile,amx-bf16")
-
-/* GCC does not know that loading a tile reads memory. */
-#define ALL_IS_WRITTEN __asm__ volatile("" ::: "memory")
-
-typedef struct {
-    uint8_t palette, start, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} __attribute__((packed)) Configuration;
-
-static void configure(void) {
-    Configuration tiles = {.palette = 1};
-    for (int i = 0; i < 8; i++) tiles.row_bytes[i] = 4 * TILE, tiles.rows[i] = TILE;
-    _tile_loadconfig(&tiles);
-}
 
 /* The seven bits behind the leading one of a bfloat16 number, for each seven bits behind the point of its
  * logarithm. */
@@ -77,15 +56,19 @@ static inline __m512i narrow(__m512 first, __m512 second, Powers powers) {
                                      0xd8 /* where there is a one, the second */);
 }
 
-/* Keys of a head as tiles [S / 16, 2, 16 pairs of channels, 16 keys]; none behind the last one. */
+/* Keys of a head as tiles [S / 16, 2, 16 pairs of channels, 16 keys], zeros behind the last one. They lie an
+ * even number of channels apart. */
 static void pack_keys(const uint16_t *keys, int64_t stride, int64_t n_keys, int64_t n_padded,
                       uint32_t *tiles) {
-    for (int64_t key = 0; key < n_padded; key++) {
-        uint32_t *place = tiles + key / TILE * TILE * (WIDTH / 2) + key % TILE;
+    const __m512i places = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i of_keys = _mm512_mullo_epi32(places, _mm512_set1_epi32((int32_t)stride / 2));
+    for (int64_t key = 0; key < n_padded; key += TILE) {
+        int64_t n_left = n_keys - key;
+        __mmask16 there = n_left >= TILE ? 0xffff : n_left > 0 ? (__mmask16)((1 << n_left) - 1) : 0;
         for (int64_t pair = 0; pair < WIDTH / 2; pair++) {
-            uint32_t two = 0;
-            if (key < n_keys) memcpy(&two, keys + key * stride + 2 * pair, sizeof two);
-            place[pair * TILE] = two;
+            __m512i of_all = _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), there, of_keys,
+                                                         keys + key * stride + 2 * pair, 4);
+            _mm512_storeu_si512(tiles + key * (WIDTH / 2) + pair * TILE, of_all);
         }
     }
 }
@@ -108,127 +91,190 @@ static void pack_values(const uint16_t *values, int64_t stride, int64_t n_keys, 
     }
 }
 
-/* What a thread keeps while it looks at a block of queries. */
+/* What a thread keeps while it looks at a block of queries. Scores and shares are there twice: while those of
+ * a chunk are made of each other, the scores of the next one are summed up, and the shares of the one before
+ * are used. */
 typedef struct {
-    float scores[QUERIES * SCORES];
-    uint16_t shares[QUERIES * SHARES];
-    float largest[QUERIES], sums[QUERIES];
+    float scores[2][QUERIES * SCORES];
+    uint16_t shares[2][QUERIES * SHARES];
+    float heard[QUERIES * WIDTH], sums[QUERIES * TILE];
+    float references[QUERIES]; /* of which shares are so many times the power of two; close to the largest */
+    float smaller[QUERIES];    /* what was heard so far is to be multiplied by it */
+    uint16_t asked[QUERIES * WIDTH];
 } Room;
 
-/* Scores of the queries [32, 64] at `n_keys` keys, a multiple of 32. */
-static void score(const uint16_t *queries, const uint32_t *keys, int64_t n_keys, float *scores) {
+/* Scores of a chunk that are to become shares, from query `next` on. */
+typedef struct {
+    Room *room;
+    float *scores;
+    uint16_t *shares;
+    int64_t next, n_keys, n_padded;
+    float factor;
+    Powers powers;
+} Work;
+
+/* Shares of a query at a chunk of positions, not yet divided by their sum. */
+ALWAYS_INLINE void share(Work *work, const int64_t n_padded) {
+    Room *room = work->room;
+    int64_t query = work->next++;
+    float *scores = work->scores + query * SCORES, *sums = room->sums + query * TILE;
+    uint16_t *shares = work->shares + query * SHARES;
+    for (int64_t key = work->n_keys; key < n_padded; key++) scores[key] = NEVER;
+    __m512 most = _mm512_loadu_ps(scores), other = _mm512_loadu_ps(scores + TILE);
+    for (int64_t key = PAIR; key < n_padded; key += PAIR) {
+        most = _mm512_max_ps(most, _mm512_loadu_ps(scores + key));
+        other = _mm512_max_ps(other, _mm512_loadu_ps(scores + key + TILE));
+    }
+    most = _mm512_mul_ps(_mm512_max_ps(most, other), _mm512_set1_ps(work->factor));
+    float reference = room->references[query];
+    if (_mm512_cmp_ps_mask(most, _mm512_set1_ps(reference + LEEWAY), _CMP_GT_OQ)) {
+        float largest = _mm512_reduce_max_ps(most), smaller = exp2f(reference - largest);
+        room->references[query] = reference = largest;
+        room->smaller[query] = smaller;
+        _mm512_storeu_ps(sums, _mm512_mul_ps(_mm512_loadu_ps(sums), _mm512_set1_ps(smaller)));
+    }
+    __m512 factors = _mm512_set1_ps(128.0f * work->factor);
+    __m512 shift = _mm512_set1_ps(128.0f * (127.0f - reference));
+    __m512 total = _mm512_loadu_ps(sums), ones = (__m512)_mm512_set1_epi16(0x3f80);
+    for (int64_t key = 0; key < n_padded; key += PAIR) {
+        __m512 first = _mm512_fmadd_ps(_mm512_loadu_ps(scores + key), factors, shift);
+        __m512 second = _mm512_fmadd_ps(_mm512_loadu_ps(scores + key + TILE), factors, shift);
+        __m512i both = narrow(first, second, work->powers);
+        total = _mm512_dpbf16_ps(total, (__m512bh)both, (__m512bh)ones);
+        _mm512_storeu_si512(shares + key, both);
+    }
+    _mm512_storeu_ps(sums, total);
+}
+
+/* The same of up to `n` queries more. */
+ALWAYS_INLINE void share_some(Work *work, int64_t n) {
+    for (; n && work->next < QUERIES; n--)
+        if (work->n_padded == CHUNK)
+            share(work, CHUNK);
+        else
+            share(work, work->n_padded);
+}
+
+/* Scores of the queries [32, 64] at `n_keys` keys, a multiple of 32; meanwhile some of `work` is done. */
+ALWAYS_INLINE void score(const uint16_t *queries, const uint32_t *keys, int64_t n_keys, float *scores,
+                         Work *work) {
     int64_t of_key_tile = TILE * (WIDTH / 2);
     ALL_IS_WRITTEN;
+    _tile_zero(0);
+    _tile_zero(1);
     _tile_loadd(4, queries, 2 * WIDTH);
     _tile_loadd(5, queries + TILE * WIDTH, 2 * WIDTH);
     _tile_loadd(6, queries + PAIR, 2 * WIDTH);
     _tile_loadd(7, queries + TILE * WIDTH + PAIR, 2 * WIDTH);
     for (int64_t key = 0; key < n_keys; key += TILE) {
         const uint32_t *tiles = keys + key / TILE * of_key_tile;
-        _tile_zero(0);
-        _tile_zero(1);
         _tile_loadd(2, tiles, 4 * TILE);
         _tile_dpbf16ps(0, 4, 2);
         _tile_dpbf16ps(1, 5, 2);
-        _tile_loadd(3, tiles + TILE * TILE, 4 * TILE);
-        _tile_dpbf16ps(0, 6, 3);
-        _tile_dpbf16ps(1, 7, 3);
+        _tile_zero(2);
+        share_some(work, WORK_PER_KEYS);
+        _tile_loadd(2, tiles + TILE * TILE, 4 * TILE);
+        _tile_dpbf16ps(0, 6, 2);
+        _tile_dpbf16ps(1, 7, 2);
+        _tile_zero(2);
         _tile_stored(0, scores + key, 4 * SCORES);
         _tile_stored(1, scores + TILE * SCORES + key, 4 * SCORES);
+        _tile_zero(0);
+        _tile_zero(1);
     }
-}
-
-/* Shares of one query, not yet divided by their sum, of the first `n_keys` in a chunk; 0 up to `n_padded`.
- * What was `heard` [64] before is brought down where a score is larger than all before it. */
-static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_padded, float factor,
-                         Powers powers, float *heard) {
-    float *scores = room->scores + query * SCORES;
-    uint16_t *shares = room->shares + query * SHARES;
-    for (int64_t key = n_keys; key < n_padded; key++) scores[key] = NEVER;
-    __m512 most = _mm512_loadu_ps(scores), other = _mm512_loadu_ps(scores + TILE);
-    for (int64_t key = PAIR; key < n_padded; key += PAIR) {
-        most = _mm512_max_ps(most, _mm512_loadu_ps(scores + key));
-        other = _mm512_max_ps(other, _mm512_loadu_ps(scores + key + TILE));
-    }
-    float largest = _mm512_reduce_max_ps(_mm512_max_ps(most, other)) * factor; /* a power of two */
-    if (largest > room->largest[query]) {
-        float smaller = exp2f(room->largest[query] - largest);
-        room->sums[query] *= smaller;
-        for (int64_t channel = 0; channel < WIDTH; channel += TILE)
-            _mm512_storeu_ps(heard + channel,
-                             _mm512_mul_ps(_mm512_loadu_ps(heard + channel), _mm512_set1_ps(smaller)));
-        room->largest[query] = largest;
-    }
-    __m512 factors = _mm512_set1_ps(128.0f * factor);
-    __m512 shift = _mm512_set1_ps(128.0f * (127.0f - room->largest[query]));
-    __m512 total = _mm512_setzero_ps(), ones = (__m512)_mm512_set1_epi16(0x3f80);
-    for (int64_t key = 0; key < n_padded; key += PAIR) {
-        __m512 first = _mm512_fmadd_ps(_mm512_loadu_ps(scores + key), factors, shift);
-        __m512 second = _mm512_fmadd_ps(_mm512_loadu_ps(scores + key + TILE), factors, shift);
-        __m512i both = narrow(first, second, powers);
-        total = _mm512_dpbf16_ps(total, (__m512bh)both, (__m512bh)ones);
-        _mm512_storeu_si512(shares + key, both);
-    }
-    room->sums[query] += _mm512_reduce_add_ps(total);
-}
-
-/* Add to what was `heard` [32, 64] the values of `n_keys` positions by their shares. */
-static void hear(const uint16_t *shares, const uint32_t *values, int64_t n_keys, float *heard) {
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
     ALL_IS_WRITTEN;
-    for (int64_t channel = 0; channel < WIDTH; channel += 2 * TILE) {
+}
+
+/* Add to what was `heard` [32, 64] the values of `n_keys` positions by their shares; meanwhile some of `work`
+ * is done. */
+ALWAYS_INLINE void hear(const uint16_t *shares, const uint32_t *values, int64_t n_keys, float *heard,
+                        Work *work) {
+    ALL_IS_WRITTEN;
+    for (int64_t channel = 0; channel < WIDTH; channel += TILE) {
         float *to = heard + channel;
         _tile_loadd(0, to, 4 * WIDTH);
-        _tile_loadd(1, to + TILE, 4 * WIDTH);
-        _tile_loadd(2, to + TILE * WIDTH, 4 * WIDTH);
-        _tile_loadd(3, to + TILE * WIDTH + TILE, 4 * WIDTH);
+        _tile_loadd(1, to + TILE * WIDTH, 4 * WIDTH);
         for (int64_t key = 0; key < n_keys; key += PAIR) {
-            const uint32_t *tiles = values + key / 2 * WIDTH + channel * TILE;
-            _tile_loadd(4, shares + key, 2 * SHARES);
-            _tile_loadd(5, shares + TILE * SHARES + key, 2 * SHARES);
-            _tile_loadd(6, tiles, 4 * TILE);
-            _tile_loadd(7, tiles + TILE * TILE, 4 * TILE);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            _tile_dpbf16ps(2, 5, 6);
-            _tile_dpbf16ps(3, 5, 7);
+            _tile_loadd(2, shares + key, 2 * SHARES);
+            _tile_loadd(3, values + key / 2 * WIDTH + channel * TILE, 4 * TILE);
+            _tile_dpbf16ps(0, 2, 3);
+            _tile_zero(2);
+            share_some(work, WORK_PER_VALUES);
+            _tile_loadd(2, shares + TILE * SHARES + key, 2 * SHARES);
+            _tile_dpbf16ps(1, 2, 3);
+            _tile_zero(2);
+            _tile_zero(3);
         }
         _tile_stored(0, to, 4 * WIDTH);
-        _tile_stored(1, to + TILE, 4 * WIDTH);
-        _tile_stored(2, to + TILE * WIDTH, 4 * WIDTH);
-        _tile_stored(3, to + TILE * WIDTH + TILE, 4 * WIDTH);
+        _tile_stored(1, to + TILE * WIDTH, 4 * WIDTH);
+        _tile_zero(0);
+        _tile_zero(1);
+    }
+    ALL_IS_WRITTEN;
+}
+
+/* Bring down what was heard, where the references have grown since. */
+static void bring_down(Room *room) {
+    for (int64_t query = 0; query < QUERIES; query++) {
+        if (room->smaller[query] == 1.0f) continue;
+        float *heard = room->heard + query * WIDTH;
+        for (int64_t channel = 0; channel < WIDTH; channel += TILE)
+            _mm512_storeu_ps(heard + channel, _mm512_mul_ps(_mm512_loadu_ps(heard + channel),
+                                                            _mm512_set1_ps(room->smaller[query])));
+        room->smaller[query] = 1.0f;
     }
 }
 
-/* What `n_here` queries of a head hear; `asked` and `heard` have room for 32 of them. */
+/* What `n_here` queries of a head hear. */
 static void attend_block(const uint16_t *queries, int64_t query_stride, int64_t n_here, const uint32_t *keys,
                          const uint32_t *values, int64_t n_keys, float factor, Powers powers, Room *room,
-                         uint16_t *asked, float *heard, uint16_t *found, int64_t found_stride) {
-    memset(asked, 0, QUERIES * WIDTH * sizeof *asked);
-    memset(heard, 0, QUERIES * WIDTH * sizeof *heard);
+                         uint16_t *found, int64_t found_stride) {
+    memset(room->asked, 0, sizeof room->asked);
+    memset(room->heard, 0, sizeof room->heard);
+    memset(room->sums, 0, sizeof room->sums);
     for (int64_t i = 0; i < n_here; i++)
-        memcpy(asked + i * WIDTH, queries + i * query_stride, WIDTH * sizeof *asked);
-    for (int i = 0; i < QUERIES; i++) room->largest[i] = NEVER, room->sums[i] = 0.0f;
-    for (int64_t start = 0; start < n_keys; start += CHUNK) {
-        int64_t n_now = n_keys - start < CHUNK ? n_keys - start : CHUNK;
-        int64_t n_padded = (n_now + PAIR - 1) / PAIR * PAIR;
-        score(asked, keys + start * (WIDTH / 2), n_padded, room->scores);
-        for (int64_t i = 0; i < QUERIES; i++)
-            share(room, i, n_now, n_padded, factor, powers, heard + i * WIDTH);
-        hear(room->shares, values + start / 2 * WIDTH, n_padded, heard);
+        memcpy(room->asked + i * WIDTH, queries + i * query_stride, WIDTH * sizeof *room->asked);
+    for (int i = 0; i < QUERIES; i++) room->references[i] = NEVER, room->smaller[i] = 1.0f;
+    Work work = {.room = room, .factor = factor, .powers = powers, .next = QUERIES};
+    int64_t n_chunks = (n_keys + CHUNK - 1) / CHUNK, n_before = 0;
+    for (int64_t chunk = -1; chunk <= n_chunks; chunk++) { /* of the one before, this one, and the next */
+        int64_t n_next = n_keys - (chunk + 1) * CHUNK;
+        n_next = n_next < 0 ? 0 : n_next < CHUNK ? n_next : CHUNK;
+        if (chunk > 0) {
+            bring_down(room);
+            work.next = chunk < n_chunks ? 0 : QUERIES;
+            hear(room->shares[(chunk - 1) % 2], values + (chunk - 1) * CHUNK / 2 * WIDTH, n_before,
+                 room->heard, &work);
+        } else if (chunk == 0)
+            work.next = 0;
+        if (n_next)
+            score(room->asked, keys + (chunk + 1) * CHUNK * (WIDTH / 2), (n_next + PAIR - 1) / PAIR * PAIR,
+                  room->scores[(chunk + 1) % 2], &work);
+        share_some(&work, QUERIES);
+        n_before = work.n_padded;
+        work.scores = room->scores[(chunk + 1) % 2];
+        work.shares = room->shares[(chunk + 1) % 2];
+        work.n_keys = n_next;
+        work.n_padded = (n_next + PAIR - 1) / PAIR * PAIR;
     }
-    for (int64_t i = 0; i < n_here; i++)
+    for (int64_t i = 0; i < n_here; i++) {
+        __m512 total = _mm512_set1_ps(_mm512_reduce_add_ps(_mm512_loadu_ps(room->sums + i * TILE)));
         for (int64_t channel = 0; channel < WIDTH; channel += TILE) {
-            __m512 mean =
-                _mm512_div_ps(_mm512_loadu_ps(heard + i * WIDTH + channel), _mm512_set1_ps(room->sums[i]));
+            __m512 mean = _mm512_div_ps(_mm512_loadu_ps(room->heard + i * WIDTH + channel), total);
             _mm256_storeu_si256((__m256i *)(found + i * found_stride + channel),
                                 (__m256i)_mm512_cvtneps_pbh(mean));
         }
+    }
 }
 
 static int64_t padded(int64_t n_keys) { return (n_keys + PAIR - 1) / PAIR * PAIR; }
 static int64_t bytes_of_head(int64_t n_keys) { return 4 * padded(n_keys) * WIDTH; }
 static int64_t bytes_of_thread(void) {
-    return (int64_t)((sizeof(Room) + QUERIES * WIDTH * 6 + 63) / 64 * 64);
+    return (int64_t)((sizeof(Room) + 63) / 64 * 64);
 }
 
 /* Bytes of memory that `tympan_attend_tiles` wants. */
@@ -246,12 +292,10 @@ void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *v
     {
         char *own = memory + n_heads * head_bytes + omp_get_thread_num() * bytes_of_thread();
         Room *room = (Room *)own;
-        float *heard = (float *)(own + sizeof(Room));
-        uint16_t *asked = (uint16_t *)(heard + QUERIES * WIDTH);
         Powers powers = powers_of_two();
         Configuration before; /* of whoever else uses tiles in this thread */
         _tile_storeconfig(&before);
-        configure();
+        configure_tiles();
         for (int64_t row = 0; row < n_rows; row++) {
 #pragma omp for schedule(static)
             for (int64_t head = 0; head < n_heads; head++) {
@@ -262,7 +306,7 @@ void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *v
                 pack_values((const uint16_t *)values->numbers + start_of_head(values, row, head),
                             values->position_stride, n_keys, n_padded, tiles + n_padded * WIDTH / 2);
             }
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
             for (int64_t item = 0; item < n_heads * n_blocks; item++) {
                 int64_t head = item / n_blocks, first = item % n_blocks * QUERIES;
                 const uint32_t *tiles = (const uint32_t *)(memory + head * head_bytes);
@@ -270,7 +314,7 @@ void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *v
                     (const uint16_t *)queries->numbers + start_of_head(queries, row, head) +
                         first * queries->position_stride,
                     queries->position_stride, n_queries - first < QUERIES ? n_queries - first : QUERIES,
-                    tiles, tiles + padded(n_keys) * WIDTH / 2, n_keys, in_powers, powers, room, asked, heard,
+                    tiles, tiles + padded(n_keys) * WIDTH / 2, n_keys, in_powers, powers, room,
                     (uint16_t *)found->numbers + start_of_head(found, row, head) +
                         first * found->position_stride,
                     found->position_stride);
@@ -281,9 +325,5 @@ void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *v
 }
 
 #pragma GCC pop_options
-
-#else
-
-int32_t tympan_can_use_tiles(void) { return 0; }
 
 #endif

@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
     _FOLDER / f"{name}.c"
-    for name in ("linear", "logits", "rounding", "step", "attention_int16", "attention_tiles")
+    for name in ("linear", "linear_tiles", "logits", "rounding", "step", "attention_int16", "attention_tiles")
 )
-_HEADERS = tuple(_FOLDER / name for name in ("heads.h", "linear.h", "vectors.h"))
+_HEADERS = tuple(_FOLDER / name for name in ("activations.h", "heads.h", "linear.h", "tiles.h", "vectors.h"))
 _COMPILERS = ("cc", "gcc")
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX_VNNI = (*_AVX2, "-mavxvnni")
@@ -72,6 +72,13 @@ def functions() -> ctypes.CDLL:
     found = compiled().functions
     assert found is not None
     return found
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether there is AMX, and the system lets this process use it, and something is compiled for it."""
+    can_ask = this_cpu().has_amx and compiled().functions is not None
+    return can_ask and bool(functions().tympan_can_use_tiles())
 
 
 def address(tensor: Tensor) -> ctypes.c_void_p:

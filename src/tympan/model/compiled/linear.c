@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "activations.h"
 #include "vectors.h"
 
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
@@ -47,26 +48,6 @@ void normalise_and_round(const float *states, Norm norm, float epsilon, int64_t 
         normalise(states + row * width, norm, epsilon, width, row_states);
         round_row(row_states, width, to, row);
     }
-}
-
-/* GELU with the error function (Abramowitz and Stegun 7.1.26, off by 1.5e-7). */
-static inline Floats gelu(Floats x) {
-    Floats root = size(x) * 0.70710678f, t = 1.0f / (1.0f + 0.3275911f * root);
-    Floats series = t * 1.061405429f - 1.453152027f;
-    series = series * t + 1.421413741f;
-    series = series * t - 0.284496736f;
-    series = (series * t + 0.254829592f) * t;
-    Floats tail = series * exponential(-root * root) * 0.5f; /* of the distribution, beyond |x| */
-    return where_negative(x, x * tail, x * (1.0f - tail));
-}
-
-static inline Floats activate(Floats x, int64_t activation) {
-    if (activation == GELU) return gelu(x);
-    if (activation == RELU) return larger(x, all(0.0f));
-    /* x times a sigmoid: SiLU, and GELU by a hyperbolic tangent, which is one too */
-    Floats slope = x;
-    if (activation == GELU_TANH) slope = 1.5957691216f * (x + 0.044715f * x * x * x);
-    return x / (1.0f + exponential(-larger(slope, all(-80.0f))));
 }
 
 /* Sums int32 of a block of LANES outputs for `n_rows` rows, one vector for each. */
@@ -147,7 +128,7 @@ void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, f
             round_row(states + row * layer->n_in, layer->n_in, all_rows, row);
         EACH_BLOCK (layer) multiply_block(layer, block, all_rows, n_rows, to, layer->n_out, then);
     } else {
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < n_rows; first += panel) {
             int64_t n_here = n_rows - first < panel ? n_rows - first : panel;
             Rounded read = {all_rows.bytes + first * layer->n_in, all_rows.scales + first,
@@ -193,7 +174,7 @@ void tympan_feed_forward(const FeedForward *half, int64_t n_rows, const float *s
         read.scales = inner + PANEL * stride;
         read.zeros = (int32_t *)(read.scales + PANEL);
         read.bytes = (uint8_t *)(read.zeros + PANEL);
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < n_rows; first += panel) {
             int64_t n_here = n_rows - first < panel ? n_rows - first : panel;
             normalise_and_round(states + first * width, half->norm, half->epsilon, width, n_here, normed,

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "activations.h"
 #include "vectors.h"
 
 #define INSIDE __attribute__((visibility("hidden")))
@@ -31,9 +32,6 @@ typedef struct {
 typedef struct {
     const float *weight, *bias;
 } Norm;
-
-/* What outputs go through; or are they stored as they are, or added to what is there. */
-enum { GELU, GELU_TANH, RELU, SILU, STORE = -1, ADD = -2 };
 
 /* Round row `row` of `to`, of so many states. */
 INSIDE void round_row(const float *states, int64_t width, Rounded to, int64_t row);
