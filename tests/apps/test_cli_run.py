@@ -35,7 +35,7 @@ def fails_on(*names: str, error: Exception | None = None) -> Callable[[object, i
 
 # --- stdout -------------------------------------------------------------------------------------------------
 
-HUB = {"revision": None, "token": None, "cache_dir": None}
+HUB = {"revision": None, "token": None, "cache_dir": None, "cuda_graphs": False}
 
 
 def test_lines_with_times_are_printed_and_nothing_else(tympan, fake) -> None:

@@ -26,6 +26,7 @@ def load_model(
     revision: str | None = None,
     token: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
+    cuda_graphs: bool = False,
 ) -> Transcriber:
     """The Whisper called `name_or_path`, ready to transcribe.
 
@@ -36,10 +37,14 @@ def load_model(
     `device` is "auto", "cpu", "cuda" or "mps"; "auto" takes a CUDA GPU where there is one. `dtype` is
     "auto", "float32", "float16" or "bfloat16", `quantize` "auto", "int8" or None. With "auto" for both,
     numbers are kept as is quickest without a loss of words: see `tympan.model.precision`. dtype="float32"
-    gives the reference's numbers. Raises CheckpointError when the weights cannot be had or used, OptionError
-    for a wrong device, dtype or quantize.
+    gives the reference's numbers. With `cuda_graphs` a step of the decoder is recorded as a CUDA graph, for
+    each number of rows the first time, and then started by one call in place of some hundred. Raises
+    CheckpointError when the weights cannot be had or used, OptionError for a wrong device, dtype or quantize,
+    and for `cuda_graphs` without a CUDA GPU.
     """
     chosen_device = choose_device(device)
+    if cuda_graphs and chosen_device.type != "cuda":
+        raise OptionError(f"cuda_graphs is for a CUDA GPU, but the device is {chosen_device}")
     precision = choose_precision(dtype, quantize, chosen_device)
     checkpoint = load_checkpoint(
         name_or_path, offline=offline, revision=revision, token=token, cache_dir=cache_dir
@@ -47,6 +52,8 @@ def load_model(
     model_hash = fingerprint(checkpoint.state)
     give_back_freed_memory()  # a vocabulary in JSON takes fifty megabytes to read
     model = Whisper.from_state(checkpoint.config, drained(checkpoint.state), precision).to(chosen_device)
+    if cuda_graphs:
+        model.graph_steps()
     give_back_freed_memory()
     heads = checkpoint.generation.alignment_heads or alignment_heads(checkpoint.config, str(name_or_path))
     return Transcriber(

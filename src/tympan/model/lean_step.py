@@ -64,8 +64,8 @@ class _Step(nn.Module):
         super().__init__()
         self.embed_tokens = decoder.embed_tokens.weight
         self.embed_positions = decoder.embed_positions.weight
-        self.layers = nn.ModuleList([_Layer(layer, decoder.rounds_audio) for layer in decoder.layers])
-        self.norm = _Norm(decoder.layer_norm)
+        self.layers = nn.ModuleList([LeanLayer(layer, decoder.rounds_audio) for layer in decoder.layers])
+        self.norm = LeanNorm(decoder.layer_norm)
 
     def forward(
         self,
@@ -100,7 +100,7 @@ class _Step(nn.Module):
         return normed
 
 
-class _Layer(nn.Module):
+class LeanLayer(nn.Module):
     """What one decoder layer does to states [N, D]; a norm makes what the next linear layers read."""
 
     def __init__(self, layer: Any, rounds_audio: bool) -> None:  # noqa: ANN401  (DecoderLayer)
@@ -109,14 +109,14 @@ class _Layer(nn.Module):
         self.n_heads: int = own.n_heads
         self.activation_name: str = layer.activation_name
         self.avoids_onednn: bool = isinstance(layer.fc1, Int8Linear) and layer.fc1.sizes[0] % 2 == 0
-        self.self_norm = _Norm(layer.self_attn_layer_norm, own.qkv_proj)
+        self.self_norm = LeanNorm(layer.self_attn_layer_norm, own.qkv_proj)
         self.qkv = _Three(own.q_proj, own.k_proj, own.v_proj) if own.qkv_proj is None else _lean(own.qkv_proj)
         self.self_out = _lean(own.out_proj)
-        self.cross_norm = _Norm(layer.encoder_attn_layer_norm, cross.q_proj)
+        self.cross_norm = LeanNorm(layer.encoder_attn_layer_norm, cross.q_proj)
         self.queries = _lean(cross.q_proj)
         self.hear = _HearRounded() if rounds_audio else _Hear(own.n_heads)
         self.cross_out = _lean(cross.out_proj)
-        self.final_norm = _Norm(layer.final_layer_norm, layer.fc1)
+        self.final_norm = LeanNorm(layer.final_layer_norm, layer.fc1)
         self.fc1 = _lean(layer.fc1)
         self.fc2 = _lean(layer.fc2)
 
@@ -132,13 +132,24 @@ class _Layer(nn.Module):
         mask: Tensor | None,
     ) -> Tensor:
         """[N, D] -> [N, D]."""
-        n_rows, width, n_heads = states.shape[0], states.shape[1], self.n_heads
-        by_head = self.qkv(self.self_norm(states)).view(n_rows, 3, n_heads, 1, width // n_heads)
+        by_head = self.project(states)
         keys.narrow(2, length, 1).copy_(by_head[:, 1])
         values.narrow(2, length, 1).copy_(by_head[:, 2])
         past_keys, past_values = keys.narrow(2, 0, length + 1), values.narrow(2, 0, length + 1)
         read = F.scaled_dot_product_attention(by_head[:, 0], past_keys, past_values, attn_mask=mask)
-        states = states + self.self_out(read.view(n_rows, width))
+        return self.go_on(states, read.view(states.shape), audio_keys, audio_values, picks)
+
+    def project(self, states: Tensor) -> Tensor:
+        """Queries, keys and values of `states` [N, D], one after the other: [N, 3, H, 1, K]."""
+        n_rows, width, n_heads = states.shape[0], states.shape[1], self.n_heads
+        projected: Tensor = self.qkv(self.self_norm(states))
+        return projected.view(n_rows, 3, n_heads, 1, width // n_heads)
+
+    def go_on(
+        self, states: Tensor, read: Tensor, audio_keys: Tensor, audio_values: Tensor, picks: list[Tensor]
+    ) -> Tensor:
+        """The rest of a layer, once the text has been `read`: both [N, D] -> [N, D]."""
+        states = states + self.self_out(read)
 
         asked = self.queries(self.cross_norm(states))
         heard = self.hear(asked, audio_keys, audio_values, picks)
@@ -198,7 +209,7 @@ class _HearRounded(nn.Module):
         return weighted_sums(values, picks[2], picks[3], shares.view(-1)).view(queries.shape)
 
 
-class _Norm(nn.Module):
+class LeanNorm(nn.Module):
     """A LayerNorm, with the factors by which the `reader` of its result reduces what it is given."""
 
     def __init__(self, norm: nn.LayerNorm, reader: nn.Module | None = None) -> None:
@@ -212,6 +223,7 @@ class _Norm(nn.Module):
         self.epsilon: float = norm.eps
 
     def forward(self, states: Tensor) -> Tensor:
+        """[N, D] -> [N, D]."""
         return F.layer_norm(states, [self.width], self.weight, self.bias, self.epsilon)
 
 

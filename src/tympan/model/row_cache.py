@@ -7,6 +7,8 @@ before that is not looked at. So a step writes one slice for all rows, however l
 from __future__ import annotations
 
 import math
+import weakref
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -24,20 +26,44 @@ _SPARE_COLUMNS = 64
 """Room beyond the longest row: so many steps lie between two moves of everything to the left."""
 
 
+class RowBuffers:
+    """Memory for text that one `RowCache` uses after another, so that it stays where it is."""
+
+    def __init__(self) -> None:
+        self._free: dict[tuple[object, ...], list[list[LayerKeysValues]]] = defaultdict(list)
+
+    def take(self, shape: tuple[int, ...], like: Sequence[LayerKeysValues]) -> list[LayerKeysValues]:
+        """Buffers of numbers of `shape`, of the type and on the device of `like`, for as many layers."""
+        free = self._free[self._kind(shape, like)]
+        return free.pop() if free else _zeros(shape, like)
+
+    def give_back(self, layers: list[LayerKeysValues]) -> None:
+        """Nobody uses `layers` any more."""
+        self._free[self._kind(tuple(layers[0].keys.shape), layers)].append(layers)
+
+    @staticmethod
+    def _kind(shape: tuple[int, ...], like: Sequence[LayerKeysValues]) -> tuple[object, ...]:
+        return (shape, len(like), like[0].keys.dtype, like[0].keys.device)
+
+
 class RowCache(PositionedCache):
     """Keys and values of text, [rows, H, columns, K] per layer, in buffers that are kept; a `TextCache`.
 
-    `length` columns are filled. Row i begins in column `starts[i]`.
+    `length` columns are filled. Row i begins in column `starts[i]`; `first_columns`, int64 [N, 1], says the
+    same, or is None where all begin in the first one.
     """
 
-    def __init__(self, n_positions: int) -> None:
+    def __init__(self, n_positions: int, lender: RowBuffers | None = None) -> None:
+        """`lender` lends the memory, and gets it back when this is dropped."""
+        self._lender = lender
+        self._return: weakref.finalize[..., RowCache] | None = None
         self.length = 0
         self.starts: list[int] = []
         self._capacity = n_positions + _SPARE_COLUMNS
         self._layers: list[LayerKeysValues] = []
         self._buffers: Buffers = ([], [])
         self._is_hidden: Tensor | None = None
-        self._first_columns: Tensor | None = None
+        self.first_columns: Tensor | None = None
 
     @property
     def mask(self) -> Tensor | None:
@@ -47,12 +73,17 @@ class RowCache(PositionedCache):
     @property
     def positions(self) -> Tensor | None:
         """The place of each row's next token in its own text, int64 [N, 1]; None: `length` for all."""
-        return None if self._first_columns is None else self.length - self._first_columns
+        return None if self.first_columns is None else self.length - self.first_columns
 
     @property
     def buffers(self) -> Buffers:
         """Where keys and values of the rows that are there are written."""
         return self._buffers
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether the memory is one that stays where it is."""
+        return self._lender is not None
 
     def reserve(self, n_positions: int) -> None:
         """There is always room for one more: see `advance`."""
@@ -121,15 +152,18 @@ class RowCache(PositionedCache):
         if n_rows <= n_held:
             return
         _, n_heads, _, head_width = like.layers[0].keys.shape
-        shape = (n_rows, n_heads, self._capacity, head_width)
-        before = list(self._every_buffer())
-        # Zeros, since what is hidden by the mask must still be numbers.
-        self._layers = [
-            LayerKeysValues(kv.keys.new_zeros(shape), kv.values.new_zeros(shape)) for kv in like.layers
-        ]
+        before, give_back = list(self._every_buffer()), self._return
+        if self._lender is None:
+            self._layers = _zeros((n_rows, n_heads, self._capacity, head_width), like.layers)
+        else:
+            n_lent = 1 << (n_rows - 1).bit_length()  # few sizes, so that they are there already
+            self._layers = self._lender.take((n_lent, n_heads, self._capacity, head_width), like.layers)
+            self._return = weakref.finalize(self, self._lender.give_back, self._layers)
         here = (slice(len(self.starts)), slice(None), slice(self.length))
         for held, fresh in zip(before, self._every_buffer(), strict=False):
             fresh[here] = held[here]
+        if give_back is not None:
+            give_back()
 
     def _move_left(self, n_columns: int) -> None:
         for buffer in self._every_buffer():
@@ -153,7 +187,7 @@ class RowCache(PositionedCache):
             [kv.values[:n_rows] for kv in self._layers],
         )
         if not any(self.starts):
-            self._is_hidden = self._first_columns = None
+            self._is_hidden = self.first_columns = None
             return
         buffer = self._layers[0].keys
         starts = torch.tensor(self.starts, device=buffer.device)
@@ -161,7 +195,12 @@ class RowCache(PositionedCache):
         is_hidden = (columns < starts[:, None])[:, None, None]  # [N, 1, 1, C]
         self._is_hidden = torch.zeros(is_hidden.shape, dtype=buffer.dtype, device=buffer.device)
         self._is_hidden.masked_fill_(is_hidden, -math.inf)
-        self._first_columns = starts[:, None]
+        self.first_columns = starts[:, None]
+
+
+def _zeros(shape: tuple[int, ...], like: Sequence[LayerKeysValues]) -> list[LayerKeysValues]:
+    """Buffers for as many layers as `like` has: what is hidden by a mask must still be numbers."""
+    return [LayerKeysValues(kv.keys.new_zeros(shape), kv.values.new_zeros(shape)) for kv in like]
 
 
 class AudioRows:

@@ -22,9 +22,13 @@ from tympan.model.cache import (
     TextCache,
 )
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
+from tympan.model.graphed_step import GraphedStep, Record, record_cuda_graph
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio
+from tympan.model.row_cache import RowBuffers, RowCache
 from tympan.model.trace import Trace
+
+Step = LeanStep | CompiledStep | GraphedStep
 
 
 class TextDecoder(nn.Module):
@@ -54,6 +58,17 @@ class TextDecoder(nn.Module):
         self.rounds_audio = False
         self._lean_step: LeanStep | None = None
         self._compiled_step: CompiledStep | None = None
+        self._record: Record | None = None
+        self._graphed_step: GraphedStep | None = None
+        self._row_buffers: RowBuffers | None = None
+
+    def graph_steps(self, record: Record = record_cuda_graph) -> None:
+        """Let steps of rows that come and go be recorded as graphs, and replayed."""
+        self._record, self._row_buffers = record, RowBuffers()
+
+    def row_cache(self) -> RowCache:
+        """An empty cache for rows that come and go."""
+        return RowCache(self.architecture.max_target_positions, self._row_buffers)
 
     @property
     def is_compiled(self) -> bool:
@@ -117,12 +132,16 @@ class TextDecoder(nn.Module):
         return normed
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._lean_step = self._compiled_step = None  # they hold parameters that are about to move
+        self._lean_step = self._compiled_step = self._graphed_step = (
+            None  # they hold parameters that are about to move
+        )
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_lean_step": None, "_compiled_step": None}
+        buffers = None if self._row_buffers is None else RowBuffers()
+        steps = dict.fromkeys(("_lean_step", "_compiled_step", "_graphed_step"))
+        return {**self.__dict__, **steps, "_row_buffers": buffers}
 
     def forward(self, tokens: Tensor, text: TextCache, audio: CrossAttentionCache) -> Tensor:
         """`decode`, with what every step of a search needs."""
@@ -155,8 +174,12 @@ class TextDecoder(nn.Module):
             architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
         )
 
-    def _step_of(self, text: PositionedCache, audio: AudioCache) -> LeanStep | CompiledStep:
+    def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""
+        if self._record is not None and GraphedStep.can_read(text, audio):
+            if self._graphed_step is None:
+                self._graphed_step = GraphedStep(self, self._record)
+            return self._graphed_step
         if self._compiled_step is None and self._lean_step is None and self.is_compiled:
             self._compiled_step = CompiledStep(self)
         if self._compiled_step is not None and CompiledStep.can_read(text, audio):

@@ -16,6 +16,7 @@ from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
 from tympan.model.rounded_audio import rounded_bytes
+from tympan.model.row_cache import RowCache
 from tympan.model.silence import Silence
 from tympan.model.text_decoder import TextDecoder
 from tympan.model.threads import Threads
@@ -153,6 +154,14 @@ class Whisper(nn.Module):
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty text cache for `n_rows` rows; see `TextDecoder.allocate_cache`."""
         return self.model.decoder.allocate_cache(n_rows, capacity)
+
+    def row_cache(self) -> RowCache:
+        """An empty text cache for rows that come and go."""
+        return self.model.decoder.row_cache()
+
+    def graph_steps(self) -> None:
+        """Let the decoder's steps be CUDA graphs, for a model that is on such a GPU and stays there."""
+        self.model.decoder.graph_steps()
 
     def hidden(
         self,

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tympan.model.cache import CrossAttentionCache
-from tympan.model.row_cache import AudioRows, RowCache
+from tympan.model.row_cache import AudioRows
 from tympan.model.whisper import Whisper
 from tympan.search.beam import BeamSearch
 from tympan.search.hotwords import BoostedSequence
@@ -199,7 +199,7 @@ class _Group:
         self._n_rows = n_rows
         self._waiting: list[tuple[list[_Window], CrossAttentionCache]] = []
         self._open: list[_Window] = []
-        self._text = RowCache(model.architecture.max_target_positions)
+        self._text = model.row_cache()
         self._audio = AudioRows()
         self._chooser: WindowChooser | None = None
         self._written = torch.empty((0, 0), dtype=torch.int64, device=model.device)

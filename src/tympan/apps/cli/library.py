@@ -39,6 +39,7 @@ class ModelChoice:
     revision: str | None = None
     token: str | None = None
     folder: str | None = None
+    cuda_graphs: bool = False
 
 
 def open_transcriber(choice: ModelChoice, load_model: LoadModel | None) -> Transcriber:
@@ -56,6 +57,7 @@ def open_transcriber(choice: ModelChoice, load_model: LoadModel | None) -> Trans
         revision=choice.revision,
         token=choice.token,
         cache_dir=choice.folder,
+        cuda_graphs=choice.cuda_graphs,
     )
 
 

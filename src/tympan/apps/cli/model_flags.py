@@ -37,6 +37,10 @@ def add_model_flags(group: argparse._ActionsContainer) -> None:
         "--threads", type=spelling(int | None), default=0, metavar="N",
         help="most processor threads to compute with; 0: PyTorch's choice (default: 0)",
     )  # fmt: skip
+    group.add_argument(
+        "--cuda-graphs", action=argparse.BooleanOptionalAction, default=False,
+        help="on a CUDA GPU, record the decoder's steps and start each by one call (default: off)",
+    )  # fmt: skip
 
 
 def add_precision_flags(group: argparse._ActionsContainer) -> None:
@@ -73,6 +77,7 @@ def model_choice(given: argparse.Namespace) -> ModelChoice:
         revision=given.revision,
         token=given.token,
         folder=given.model_dir,
+        cuda_graphs=given.cuda_graphs,
     )
 
 
