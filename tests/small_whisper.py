@@ -74,3 +74,11 @@ def small_model() -> Whisper:
         max_target_positions=41,
     )
     return random_whisper(architecture, seed=11, scale=0.6)
+
+
+def assert_saved_alike(found: Whisper, expected: Whisper) -> None:
+    """What both would save is equal, to the bit."""
+    saved, other = found.state_dict(), expected.state_dict()
+    assert saved.keys() == other.keys()
+    for name, tensor in other.items():
+        assert torch.equal(saved[name], tensor), name

@@ -89,6 +89,17 @@ def test_scores_may_grow_from_chunk_to_chunk(way):
 
 
 @ways
+@pytest.mark.parametrize("apart", [128, 129, 130, 200])
+def test_positions_may_lie_any_distance_apart(way, apart):
+    made = torch.randn(1, 70, apart, generator=torch.Generator().manual_seed(apart)).to(way.dtype)
+    queries, keys, values = (
+        made[:, shift:][:, :60, :128].unflatten(2, (2, 64)).transpose(1, 2) for shift in (0, 4, 10)
+    )
+    assert keys.stride(2) == apart
+    assert way.error(queries, keys, values) < 1.15 * narrow_error(queries, keys, values) + 1e-3
+
+
+@ways
 def test_results_do_not_depend_on_threads(way):
     queries, keys, values = heads(way, 1, 6, 150), heads(way, 1, 6, 333), heads(way, 1, 6, 333, scale=2.0)
     before = torch.get_num_threads()

@@ -88,11 +88,7 @@ def test_a_model_hears_what_it_heard_before(both, activation):
 
 
 def test_saved_it_is_what_it_was(both):
-    model, plain = both()
-    saved, expected = model.state_dict(), plain.state_dict()
-    assert saved.keys() == expected.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(saved[name], tensor), name
+    small_whisper.assert_saved_alike(*both())
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])

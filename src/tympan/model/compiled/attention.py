@@ -53,7 +53,7 @@ def _attend(attend: Any, bytes_for: Any, queries: Tensor, keys: Tensor, values: 
     memory = torch.empty(
         bytes_for(ctypes.c_int64(n_heads), ctypes.c_int64(n_keys), n_threads), dtype=torch.uint8
     )
-    given = [heads if heads.stride(3) == 1 else heads.contiguous() for heads in (queries, keys, values)]
+    given = [heads if _lie_evenly(heads) else heads.contiguous() for heads in (queries, keys, values)]
     attend(
         *(heads_layout(heads) for heads in (*given, found)),
         *(ctypes.c_int64(count) for count in (n_rows, n_heads, n_queries, n_keys)),
@@ -62,6 +62,11 @@ def _attend(attend: Any, bytes_for: Any, queries: Tensor, keys: Tensor, values: 
         n_threads,
     )
     return found
+
+
+def _lie_evenly(heads: Tensor) -> bool:
+    """Whether channels lie side by side, and those of the next position an even number further."""
+    return heads.stride(3) == 1 and heads.stride(2) % 2 == 0
 
 
 def _are_suited(queries: Tensor, keys: Tensor, dtype: torch.dtype) -> bool:

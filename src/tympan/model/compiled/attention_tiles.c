@@ -20,8 +20,8 @@
 /* Numbers from one query's to the next one's, so that rows of a tile lie in different sets of a cache. */
 #define SCORES (CHUNK + 16)
 #define SHARES (CHUNK + 32)
-#define NEVER -1e30f    /* a score that leaves no share */
-#define LEEWAY 32.0f    /* powers of two by which a score may exceed the reference */
+#define NEVER -1e30f      /* a score that leaves no share */
+#define LEEWAY 32.0f      /* powers of two by which a score may exceed the reference */
 #define WORK_PER_KEYS 1   /* queries whose shares are made while so many keys are multiplied */
 #define WORK_PER_VALUES 1 /* and while a tile of values is */
 
@@ -273,9 +273,7 @@ static void attend_block(const uint16_t *queries, int64_t query_stride, int64_t 
 
 static int64_t padded(int64_t n_keys) { return (n_keys + PAIR - 1) / PAIR * PAIR; }
 static int64_t bytes_of_head(int64_t n_keys) { return 4 * padded(n_keys) * WIDTH; }
-static int64_t bytes_of_thread(void) {
-    return (int64_t)((sizeof(Room) + 63) / 64 * 64);
-}
+static int64_t bytes_of_thread(void) { return (int64_t)((sizeof(Room) + 63) / 64 * 64); }
 
 /* Bytes of memory that `tympan_attend_tiles` wants. */
 int64_t tympan_attend_tiles_bytes(int64_t n_heads, int64_t n_keys, int32_t n_threads) {
@@ -310,14 +308,14 @@ void tympan_attend_tiles(const Heads *queries, const Heads *keys, const Heads *v
             for (int64_t item = 0; item < n_heads * n_blocks; item++) {
                 int64_t head = item / n_blocks, first = item % n_blocks * QUERIES;
                 const uint32_t *tiles = (const uint32_t *)(memory + head * head_bytes);
-                attend_block(
-                    (const uint16_t *)queries->numbers + start_of_head(queries, row, head) +
-                        first * queries->position_stride,
-                    queries->position_stride, n_queries - first < QUERIES ? n_queries - first : QUERIES,
-                    tiles, tiles + padded(n_keys) * WIDTH / 2, n_keys, in_powers, powers, room,
-                    (uint16_t *)found->numbers + start_of_head(found, row, head) +
-                        first * found->position_stride,
-                    found->position_stride);
+                attend_block((const uint16_t *)queries->numbers + start_of_head(queries, row, head) +
+                                 first * queries->position_stride,
+                             queries->position_stride,
+                             n_queries - first < QUERIES ? n_queries - first : QUERIES, tiles,
+                             tiles + padded(n_keys) * WIDTH / 2, n_keys, in_powers, powers, room,
+                             (uint16_t *)found->numbers + start_of_head(found, row, head) +
+                                 first * found->position_stride,
+                             found->position_stride);
             }
         }
         _tile_loadconfig(&before);

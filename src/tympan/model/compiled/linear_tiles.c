@@ -3,7 +3,6 @@
  * A block is 32 rows times 32 outputs, whose sums fill four tiles. What is done with the sums of one block is
  * done between the products of the next one.
  */
-#include <math.h>
 #include <omp.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "activations.h"
+#include "linear.h"
 #include "tiles.h"
 
 #define SIDE (2 * TILE)  /* rows and outputs of a block */
@@ -144,7 +144,8 @@ ALWAYS_INLINE void multiply(const TiledLinear *layer, int64_t n_rows, Rows state
     finish(&before, then);
 }
 
-/* What a layer makes of at least 32 rows of states, activated, or with `added`, or neither, as `then` says. */
+/* What a layer makes of at least 32 rows of states, activated, or with `added`, or neither, as `then` says.
+ */
 void tympan_multiply_tiles(const TiledLinear *layer, int64_t n_rows, const Rows *states, const Rows *added,
                            const Rows *to, int64_t then, int32_t n_threads) {
     int64_t taken[n_threads * OF_LINE];
@@ -155,10 +156,17 @@ void tympan_multiply_tiles(const TiledLinear *layer, int64_t n_rows, const Rows 
         _tile_storeconfig(&before);
         configure_tiles();
         switch (then) {
-            case STORE: multiply(layer, n_rows, *states, *added, *to, taken, STORE); break;
-            case ADD: multiply(layer, n_rows, *states, *added, *to, taken, ADD); break;
-            case GELU: multiply(layer, n_rows, *states, *added, *to, taken, GELU); break;
-            default: multiply(layer, n_rows, *states, *added, *to, taken, then);
+            case STORE:
+                multiply(layer, n_rows, *states, *added, *to, taken, STORE);
+                break;
+            case ADD:
+                multiply(layer, n_rows, *states, *added, *to, taken, ADD);
+                break;
+            case GELU:
+                multiply(layer, n_rows, *states, *added, *to, taken, GELU);
+                break;
+            default:
+                multiply(layer, n_rows, *states, *added, *to, taken, then);
         }
         _tile_loadconfig(&before);
     }
@@ -167,22 +175,16 @@ void tympan_multiply_tiles(const TiledLinear *layer, int64_t n_rows, const Rows 
 /* What a norm makes of rows of states, of a multiple of 16 each. */
 void tympan_normalise_narrow(const float *weight, const float *bias, float epsilon, int64_t width,
                              int64_t n_rows, const Rows *states, const Rows *to, int32_t n_threads) {
+    Norm norm = {weight, bias};
 #pragma omp parallel for schedule(static) num_threads(n_threads)
     for (int64_t row = 0; row < n_rows; row++) {
+        float exact[width], normed[width];
         const uint16_t *from = states->numbers + row * states->stride;
-        Floats total = all(0.0f), squares = all(0.0f);
-        for (int64_t i = 0; i < width; i += LANES) total += of_narrow(from + i);
-        float mean = sum(total) / width;
-        for (int64_t i = 0; i < width; i += LANES) {
-            Floats difference = of_narrow(from + i) - mean;
-            squares += difference * difference;
-        }
-        float factor = 1.0f / sqrtf(sum(squares) / width + epsilon);
-        for (int64_t i = 0; i < width; i += LANES) {
-            Floats normed = (of_narrow(from + i) - mean) * factor * load(weight + i) + load(bias + i);
+        for (int64_t i = 0; i < width; i += LANES) store(exact + i, of_narrow(from + i));
+        normalise(exact, norm, epsilon, width, normed);
+        for (int64_t i = 0; i < width; i += LANES)
             _mm256_storeu_si256((__m256i *)(to->numbers + row * to->stride + i),
-                                (__m256i)_mm512_cvtneps_pbh(normed));
-        }
+                                (__m256i)_mm512_cvtneps_pbh(load(normed + i)));
     }
 }
 
