@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -155,9 +156,19 @@ def _threading_library() -> Path | None:
 
 def _compile(compiler: str, flags: Sequence[str], library: Path) -> None:
     """Put it there in one move, so that others who do so at the same time find it whole."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        fresh = Path(folder) / library.name
-        command = [compiler, *map(str, _SOURCES), *flags, "-lm", "-o", str(fresh)]
+
+    def run(*arguments: str) -> None:
+        command = [compiler, *arguments]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS_TO_COMPILE)
+
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=library.parent) as folder,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
+        fresh = Path(folder) / library.name
+        objects = [str(Path(folder) / f"{source.stem}.o") for source in _SOURCES]
+        sources_to_objects = zip(map(str, _SOURCES), objects, strict=True)
+        list(pool.map(lambda pair: run("-c", pair[0], *flags, "-o", pair[1]), sources_to_objects))
+        run(*objects, *flags, "-lm", "-o", str(fresh))
         fresh.replace(library)
