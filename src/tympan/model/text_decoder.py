@@ -132,9 +132,8 @@ class TextDecoder(nn.Module):
         return normed
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._lean_step = self._compiled_step = self._graphed_step = (
-            None  # they hold parameters that are about to move
-        )
+        # They hold parameters that are about to move.
+        self._lean_step = self._compiled_step = self._graphed_step = None
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 

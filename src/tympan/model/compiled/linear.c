@@ -11,8 +11,15 @@
 
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
 #define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
+#define TILE_ROWS BY_REGISTERS(6, 4)
+#define TILE_BLOCKS BY_REGISTERS(4, 2)
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
+#define EACH_OF_TILE                                               \
+    _Pragma("GCC unroll 6") for (int i = 0; i < TILE_ROWS; i++)    \
+        _Pragma("GCC unroll 4") for (int part = 0; part < TILE_BLOCKS; part++)
+/* Left to itself, GCC has more products under way than there are registers. */
+#define IN_THIS_ORDER(sum) __asm__ volatile("" : "+v"(sum))
 
 void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     Floats least = all(0.0f), most = all(0.0f);
@@ -82,35 +89,74 @@ SUMS_FOR(8, BY_REGISTERS(2, 1))
 static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
     sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
 
+/* Outputs of a block for a row, of which `sums` are the products, where they belong. */
+static inline __attribute__((always_inline)) void put(const Linear *layer, int64_t block, Rounded read,
+                                                      int64_t row, Ints sums, float *to, int64_t stride,
+                                                      int64_t then) {
+    int64_t first = block * LANES, n_left = layer->n_out - first;
+    Floats exact = of_ints(less(sums, load_ints(layer->sums + first), read.zeros[row]));
+    Floats result = exact * (load(layer->scales + first) * read.scales[row]) + load(layer->biases + first);
+    float *place = to + row * stride + first;
+    if (then == ADD) result += n_left < LANES ? load_first(place, n_left) : load(place);
+    if (then >= 0) result = activate(result, then);
+    if (n_left < LANES)
+        store_first(place, result, n_left);
+    else
+        store(place, result);
+}
+
 void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_rows, float *to,
                     int64_t stride, int64_t then) {
-    int64_t first = block * LANES, n_left = layer->n_out - first;
-    Floats scales = load(layer->scales + first), biases = load(layer->biases + first);
-    Ints of_weights = load_ints(layer->sums + first);
     for (int64_t row = 0; row < n_rows; row += ROWS_AT_ONCE) {
         Ints sums[ROWS_AT_ONCE];
         int64_t n_here = n_rows - row < ROWS_AT_ONCE ? n_rows - row : ROWS_AT_ONCE;
-        sums_for[n_here - 1](layer->weights + first * layer->n_in, read.bytes + row * layer->n_in,
+        sums_for[n_here - 1](layer->weights + block * LANES * layer->n_in, read.bytes + row * layer->n_in,
                              layer->n_in, sums);
-        for (int64_t i = 0; i < n_here; i++) {
-            Floats exact = of_ints(less(sums[i], of_weights, read.zeros[row + i]));
-            Floats result = exact * (scales * read.scales[row + i]) + biases;
-            float *place = to + (row + i) * stride + first;
-            if (then == ADD) result += n_left < LANES ? load_first(place, n_left) : load(place);
-            if (then >= 0) result = activate(result, then);
-            if (n_left < LANES)
-                store_first(place, result, n_left);
-            else
-                store(place, result);
+        for (int64_t i = 0; i < n_here; i++) put(layer, block, read, row + i, sums[i], to, stride, then);
+    }
+}
+
+/* The same for TILE_BLOCKS blocks and TILE_ROWS rows, which takes fewest loads for its products. */
+static void multiply_tile(const Linear *layer, int64_t block, Rounded read, int64_t row, float *to,
+                          int64_t stride, int64_t then) {
+    const int8_t *weights = layer->weights + block * LANES * layer->n_in;
+    const uint8_t *bytes = read.bytes + row * layer->n_in;
+    Ints sums[TILE_ROWS][TILE_BLOCKS];
+    EACH_OF_TILE
+        sums[i][part] = no_ints();
+    for (int64_t place = 0; place < layer->n_in; place += GROUP) {
+        Ints here[TILE_BLOCKS];
+        _Pragma("GCC unroll 4") for (int part = 0; part < TILE_BLOCKS; part++) here[part] =
+            load_ints(weights + (part * layer->n_in + place) * LANES);
+        EACH_OF_TILE {
+            sums[i][part] = add_products(sums[i][part], bytes + i * layer->n_in + place, here[part]);
+            IN_THIS_ORDER(sums[i][part]);
         }
     }
+    EACH_OF_TILE
+        put(layer, block + part, read, row + i, sums[i][part], to, stride, then);
+}
+
+/* Outputs of all blocks for the rows of a panel. */
+static void multiply_panel(const Linear *layer, Rounded read, int64_t n_rows, float *to, int64_t stride,
+                           int64_t then) {
+    int64_t n_tiled = n_rows / TILE_ROWS * TILE_ROWS, n_side = n_blocks(layer) / TILE_BLOCKS * TILE_BLOCKS;
+    for (int64_t block = 0; block < n_side; block += TILE_BLOCKS)
+        for (int64_t row = 0; row < n_tiled; row += TILE_ROWS)
+            multiply_tile(layer, block, read, row, to, stride, then);
+    for (int64_t block = 0; block < n_side && n_tiled < n_rows; block++) {
+        Rounded rest = {read.bytes + n_tiled * layer->n_in, read.scales + n_tiled, read.zeros + n_tiled};
+        multiply_block(layer, block, rest, n_rows - n_tiled, to + n_tiled * stride, stride, then);
+    }
+    for (int64_t block = n_side; block < n_blocks(layer); block++)
+        multiply_block(layer, block, read, n_rows, to, stride, then);
 }
 
 /* Rows of a panel, of which each thread gets as many. */
 static int64_t rows_of_panel(int64_t n_rows, int32_t n_threads) {
     int64_t n_each = (n_rows + PANEL * n_threads - 1) / (PANEL * n_threads), n_panels = n_each * n_threads;
     int64_t n_even = (n_rows + n_panels - 1) / n_panels;
-    return (n_even + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE * ROWS_AT_ONCE;
+    return (n_even + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
 }
 
 /* Outputs [N, out] of states [N, in], activated unless `then` is STORE. `scratch` has N * (in + 8) bytes.
@@ -135,8 +181,7 @@ void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, f
                             all_rows.zeros + first};
             for (int64_t row = 0; row < n_here; row++)
                 round_row(states + (first + row) * layer->n_in, layer->n_in, read, row);
-            for (int64_t block = 0; block < n_blocks(layer); block++)
-                multiply_block(layer, block, read, n_here, to + first * layer->n_out, layer->n_out, then);
+            multiply_panel(layer, read, n_here, to + first * layer->n_out, layer->n_out, then);
         }
     }
 }
@@ -179,12 +224,10 @@ void tympan_feed_forward(const FeedForward *half, int64_t n_rows, const float *s
             int64_t n_here = n_rows - first < panel ? n_rows - first : panel;
             normalise_and_round(states + first * width, half->norm, half->epsilon, width, n_here, normed,
                                 read);
-            for (int64_t block = 0; block < n_blocks(&half->first); block++)
-                multiply_block(&half->first, block, read, n_here, inner, stride, half->activation);
+            multiply_panel(&half->first, read, n_here, inner, stride, half->activation);
             for (int64_t row = 0; row < n_here; row++) round_row(inner + row * stride, n_inner, read, row);
             memcpy(to + first * width, states + first * width, n_here * width * sizeof *to);
-            for (int64_t block = 0; block < n_blocks(&half->second); block++)
-                multiply_block(&half->second, block, read, n_here, to + first * width, width, ADD);
+            multiply_panel(&half->second, read, n_here, to + first * width, width, ADD);
         }
     }
 }
