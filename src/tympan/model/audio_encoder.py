@@ -13,8 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from tympan.config import Architecture
 from tympan.model.blocks import EncoderLayer, embedding
 from tympan.model.cache import LayerKeysValues
-from tympan.model.compiled.library import has_tiles
-from tympan.model.tiled import TiledConvolution
+from tympan.model.convolution import ProductConvolution
 from tympan.model.trace import Trace
 
 _LONGEST_WAVELENGTH = 10_000
@@ -102,7 +101,11 @@ class AudioEncoder(nn.Module):
     def _embed(self, features: Tensor) -> Tensor:
         """What the convolutions make of `features` [B, M, W], at its positions: [B, W / 2, D]."""
         first, second = self.conv1, self.conv2
-        if isinstance(first, TiledConvolution) and isinstance(second, TiledConvolution) and has_tiles():
+        if (
+            isinstance(first, ProductConvolution)
+            and isinstance(second, ProductConvolution)
+            and first.is_usable
+        ):
             states = second.convolve(first.convolve(features.transpose(1, 2)))  # [B, S, D]
         elif features.dtype == torch.bfloat16 and features.device.type == "cpu" and not self.training:
             states = F.gelu(_convolve(features.transpose(1, 2), self.conv1))  # [B, W, D]

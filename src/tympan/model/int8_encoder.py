@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.blocks import ACTIVATIONS
-from tympan.model.compiled.linear import CompiledWeights, can_compile, feed_forward
+from tympan.model.compiled.linear import INPUTS_AT_ONCE, CompiledWeights, can_compile, feed_forward
+from tympan.model.convolution import ProductConvolution
 from tympan.model.cpu import this_cpu
 from tympan.model.joined import bias_of
 from tympan.model.quantized import Int8Linear, Int8Module, rounded
@@ -173,6 +174,20 @@ class Int8RowsLinear(Int8Linear):
             return self.weights.multiply(states, self.activation)
         made = super().forward(states)  # it was pickled, and is used on another machine
         return made if self.activation is None else ACTIVATIONS[self.activation](made)
+
+
+class Int8RowsConvolution(ProductConvolution):
+    """A convolution of float32 frames in int8, with a scale for what is under the taps at each position."""
+
+    _INPUTS = INPUTS_AT_ONCE
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether anything is compiled."""
+        return can_compile(self._INPUTS)
+
+    def _made_of(self, weight: Tensor, biases: Tensor) -> CompiledWeights:
+        return CompiledWeights(*rounded(weight), biases)
 
 
 def feed_forward_by_rows(layer: Any, states: Tensor) -> Tensor:  # noqa: ANN401  (EncoderLayer, less its types)

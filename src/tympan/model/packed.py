@@ -18,6 +18,7 @@ from tympan.model.int8_encoder import (
     GELU_ALGORITHMS,
     Int8AudioLinear,
     Int8PositionsLinear,
+    Int8RowsConvolution,
     Int8RowsLinear,
     feed_forward_by_rows,
     post_operation,
@@ -106,8 +107,11 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     encoder = model.model.encoder
     by_tiles = not is_int8 and encodes_by_tiles(encoder)
     if by_tiles:
-        encoder.conv1, encoder.conv2 = TiledConvolution(encoder.conv1), TiledConvolution(encoder.conv2)
         encoder.layer_norm = TiledNorm(encoder.layer_norm)
+    by_rows = is_int8 and rounds_by_rows(encoder.layers[0].fc1)
+    if by_tiles or by_rows:
+        kind = TiledConvolution if by_tiles else Int8RowsConvolution
+        encoder.conv1, encoder.conv2 = kind(encoder.conv1), kind(encoder.conv2)
     for layer in encoder.layers:
         if by_tiles:
             _tile(layer)

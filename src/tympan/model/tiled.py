@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tympan.model.blocks import ACTIVATIONS
 from tympan.model.compiled.library import has_tiles
 from tympan.model.compiled.linear_tiles import TILE_INPUTS, TileWeights, can_tile, normalise
+from tympan.model.convolution import ProductConvolution
 from tympan.model.joined import JoinedLayers, bias_of
 
 
@@ -72,43 +73,18 @@ class TiledNorm(nn.LayerNorm):
         return super().forward(states)  # it was pickled, and is used on another machine
 
 
-class TiledConvolution(nn.Conv1d):
-    """A convolution padded by a frame on either side, and a GELU behind it, as a product of overlapping rows.
+class TiledConvolution(ProductConvolution):
+    """A convolution of bfloat16 frames, where `encodes_by_tiles`."""
 
-    Where the numbers under the taps do not fill tiles, a row is longer, and its weights there are zero.
-    """
+    _INPUTS = TILE_INPUTS
 
-    def __init__(self, convolution: nn.Conv1d) -> None:
-        super().__init__(
-            convolution.in_channels,
-            convolution.out_channels,
-            convolution.kernel_size[0],
-            convolution.stride[0],
-            padding=1,
-            device="meta",
-        )
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.train(convolution.training)
-        self._tiles: TileWeights | None = None
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is AMX."""
+        return has_tiles()
 
-    def convolve(self, frames: Tensor) -> Tensor:
-        """What it makes of bfloat16 `frames` [B, W, C], one [B, W / stride, D]."""
-        n_taps, stride = self.kernel_size[0], self.stride[0]
-        n_windows, n_frames, n_channels = frames.shape
-        if self._tiles is None:
-            weight = self.weight.detach().transpose(1, 2).flatten(1)  # [D, taps × C]
-            weight = F.pad(weight, (0, -weight.shape[1] % TILE_INPUTS))
-            assert self.bias is not None
-            self._tiles = TileWeights(weight, self.bias.detach().float())
-        n_in = self._tiles.shape[1]
-        n_behind = 1 + -(-(n_in - n_taps * n_channels) // n_channels)
-        padded = F.pad(frames, (0, 0, 1, n_behind)).contiguous()
-        shape = (n_windows, (n_frames + 2 - n_taps) // stride + 1, n_in)
-        rows = padded.as_strided(shape, (padded.stride(0), stride * n_channels, 1))
-        return torch.stack([self._tiles.multiply(window, "gelu") for window in rows])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tiles": None}
+    def _made_of(self, weight: Tensor, biases: Tensor) -> TileWeights:
+        return TileWeights(weight, biases)
 
 
 def feed_forward_by_tiles(layer: Any, states: Tensor) -> Tensor:  # noqa: ANN401  (EncoderLayer, less its types)

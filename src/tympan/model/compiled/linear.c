@@ -159,19 +159,20 @@ static int64_t rows_of_panel(int64_t n_rows, int32_t n_threads) {
     return (n_even + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
 }
 
-/* Outputs [N, out] of states [N, in], activated unless `then` is STORE. `scratch` has N * (in + 8) bytes.
+/* Outputs [N, out] of N rows of states, so far apart, activated unless `then` is STORE. `scratch` has
+ * N * (in + 8) bytes.
  *
  * Few rows wait for weights, which are read once for all of them; of many, a few at a time stay in the cache.
  */
-void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, float *to, int64_t then,
-                     char *scratch, int32_t n_threads) {
+void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, int64_t stride, float *to,
+                     int64_t then, char *scratch, int32_t n_threads) {
     Rounded all_rows = {(uint8_t *)(scratch + 8 * n_rows), (float *)scratch, (int32_t *)scratch + n_rows};
     int64_t panel = rows_of_panel(n_rows, n_threads);
 #pragma omp parallel num_threads(n_threads)
     if (n_rows <= PANEL) {
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < n_rows; row++)
-            round_row(states + row * layer->n_in, layer->n_in, all_rows, row);
+            round_row(states + row * stride, layer->n_in, all_rows, row);
         EACH_BLOCK (layer) multiply_block(layer, block, all_rows, n_rows, to, layer->n_out, then);
     } else {
 #pragma omp for schedule(dynamic)
@@ -180,7 +181,7 @@ void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, f
             Rounded read = {all_rows.bytes + first * layer->n_in, all_rows.scales + first,
                             all_rows.zeros + first};
             for (int64_t row = 0; row < n_here; row++)
-                round_row(states + (first + row) * layer->n_in, layer->n_in, read, row);
+                round_row(states + (first + row) * stride, layer->n_in, read, row);
             multiply_panel(layer, read, n_here, to + first * layer->n_out, layer->n_out, then);
         }
     }

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from tympan.model.compiled.library import address, compiled, functions
 
 _GROUP = 4
-_INPUTS_AT_ONCE = 16
+INPUTS_AT_ONCE = 16
+"""Inputs of a layer come in multiples of so many."""
 _MOST_EXACT = 16
 _STORE = -1
 
@@ -84,13 +85,14 @@ class CompiledWeights:
 
     def multiply(self, states: Tensor, activation: str | None = None) -> Tensor:
         """Float32 [..., in] -> float32 [..., out], behind the `activation` that is named, if any."""
-        rows = states.reshape(-1, self.shape[1]).float().contiguous()
+        rows = as_rows(states.float())
         result = torch.empty(len(rows), self.shape[0])
         memory = torch.empty(len(rows) * (self.shape[1] + 8), dtype=torch.uint8)
         self._functions.tympan_multiply(
             ctypes.byref(self.layout),
             ctypes.c_int64(len(rows)),
             address(rows),
+            ctypes.c_int64(rows.stride(0)),
             address(result),
             ctypes.c_int64(_STORE if activation is None else ACTIVATION_CODES[activation]),
             address(memory),
@@ -134,7 +136,7 @@ def feed_forward(
 
 def can_compile(n_in: int) -> bool:
     """Whether linear layers of as many inputs can be compiled here."""
-    return n_in % _INPUTS_AT_ONCE == 0 and compiled().functions is not None
+    return n_in % INPUTS_AT_ONCE == 0 and compiled().functions is not None
 
 
 def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact: int) -> None:
@@ -155,6 +157,12 @@ def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact
         address(logits),
         ctypes.c_int64(n_exact),
     )
+
+
+def as_rows(states: Tensor) -> Tensor:
+    """`states` [..., n] as [N, n], the numbers of a row side by side; rows may overlap."""
+    rows = states.reshape(-1, states.shape[-1])
+    return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
 @cache

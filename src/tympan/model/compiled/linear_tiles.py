@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tympan.model.compiled.library import address, functions, has_tiles
-from tympan.model.compiled.linear import ACTIVATION_CODES
+from tympan.model.compiled.linear import ACTIVATION_CODES, as_rows
 
 TILE_INPUTS = 32
 """Inputs of a layer come in multiples of so many, and outputs of `_SIDE`."""
@@ -60,7 +60,7 @@ class TileWeights:
         Sums and activations are float32, and rounded once. Rows of what is made may lie further apart than
         they are long.
         """
-        rows = _as_rows(states)
+        rows = as_rows(states)
         n_rows, n_out = len(rows), self.shape[0]
         if n_rows < _SIDE:  # a block, which is computed in any case
             rows = F.pad(rows, (0, 0, 0, _SIDE - n_rows))
@@ -70,7 +70,7 @@ class TileWeights:
         added = None
         if plus is not None:
             assert activation is None
-            added, then = _as_rows(plus), _ADD
+            added, then = as_rows(plus), _ADD
             if n_rows < _SIDE:
                 added = F.pad(added, (0, 0, 0, _SIDE - n_rows))
         self._functions.tympan_multiply_tiles(
@@ -91,7 +91,7 @@ class TileWeights:
 
 def normalise(states: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
     """Layer norm of bfloat16 [..., D], rounded to bfloat16 once; `weight` and `bias` are float32 [D]."""
-    rows = _as_rows(states)
+    rows = as_rows(states)
     normed = torch.empty(states.shape, dtype=torch.bfloat16)
     functions().tympan_normalise_narrow(
         address(weight),
@@ -100,7 +100,7 @@ def normalise(states: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> T
         ctypes.c_int64(rows.shape[1]),
         ctypes.c_int64(len(rows)),
         _layout(rows),
-        _layout(_as_rows(normed)),
+        _layout(as_rows(normed)),
         ctypes.c_int32(torch.get_num_threads()),
     )
     return normed
@@ -109,12 +109,6 @@ def normalise(states: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> T
 def can_tile(n_in: int, n_out: int) -> bool:
     """Whether bfloat16 layers of as many inputs and outputs can be multiplied by tiles here."""
     return n_in % TILE_INPUTS == 0 and n_out % _SIDE == 0 and has_tiles()
-
-
-def _as_rows(states: Tensor) -> Tensor:
-    """`states` [..., n] as [N, n], the numbers of a row side by side."""
-    rows = states.reshape(-1, states.shape[-1])
-    return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
 def _layout(rows: Tensor | None) -> object:
