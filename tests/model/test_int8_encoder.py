@@ -13,13 +13,15 @@ from torch.nn import functional as F
 import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
-from tympan.model import packed, quantized
+from tympan.model import int8_encoder, packed, quantized
+from tympan.model.audio_encoder import AudioEncoder
 from tympan.model.blocks import ACTIVATIONS, EncoderLayer
 from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 from tympan.model.int8_encoder import (
     Int8AudioLinear,
     Int8PositionsLinear,
+    Int8RowsConvolution,
     Int8RowsLinear,
     can_round_audio,
     feed_forward_by_rows,
@@ -46,7 +48,8 @@ def rounded_whisper(request, monkeypatch):
     """A model whose encoder is int8, by each kind of kernels and of states."""
     kernels, dtype = request.param
     if kernels != "compiled":
-        monkeypatch.setattr(packed, "rounds_by_rows", lambda *layers: False)
+        for name in ("rounds_by_rows", "can_convolve_by_rows"):
+            monkeypatch.setattr(packed, name, lambda *layers: False)
     elif compiled().functions is None:
         pytest.skip(f"nothing compiled: {compiled().reason}")
     precision = Precision(dtype, torch.float32, torch.int8, True, "a test", rounds_encoder=True)
@@ -142,6 +145,9 @@ def test_audio_layers_in_int8_hear_nearly_the_same(rounded_whisper):
     by_position = names_of(model, Int8RowsLinear if is_compiled else Int8PositionsLinear)
     assert {f"encoder.layers.{index}.fc2" for index in range(2)} <= by_position
     assert not names_of(model, PackedLinear)
+    assert names_of(model, Int8RowsConvolution) == (
+        {"encoder.conv1", "encoder.conv2"} if is_compiled else set()
+    )
     features = torch.randn(2, 16, 60, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         found, expected = (m.listen(m.encode(features)).layers[1].values.float() for m in (model, exact))
@@ -173,6 +179,38 @@ def test_rows_are_closer_than_a_window(activation):
         found = Int8RowsLinear({"layer": layer}, activation)(states)
     assert (found - exact).norm() < 0.015 * exact.norm()
     assert ((found - exact).norm(dim=2) < 0.08 * exact.norm(dim=2)).all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("n_windows", [1, 3])
+@pytest.mark.parametrize("n_channels", [16, 20, 80, 128])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_convolution_is_a_product_of_rows(stride, n_channels, n_windows):
+    torch.manual_seed(0)
+    layer = nn.Conv1d(n_channels, 48, 3, stride=stride, padding=1)
+    frames = torch.randn(n_windows, n_channels, 90)
+    exact = F.gelu(layer(frames)).transpose(1, 2)
+    by_rows = Int8RowsConvolution(layer)
+    with torch.inference_mode():
+        found = by_rows.convolve(frames.transpose(1, 2))
+    assert found.shape == exact.shape
+    assert ((found - exact).norm(dim=2) < 0.04 * exact.norm(dim=2)).all()
+    assert by_rows.state_dict().keys() == layer.state_dict().keys()
+
+
+@needs_compiler
+def test_an_encoder_convolves_where_nothing_is_compiled_too(monkeypatch):
+    """As on another machine, to which it was sent."""
+    encoder = AudioEncoder(Architecture.from_dict(vars(ROUND_ARCHITECTURE))).eval()
+    encoder.conv1, encoder.conv2 = Int8RowsConvolution(encoder.conv1), Int8RowsConvolution(encoder.conv2)
+    features = torch.randn(1, 16, 60)
+    with torch.inference_mode():
+        expected = encoder(features)
+        sent = pickle.dumps(encoder)
+        monkeypatch.setattr(int8_encoder, "can_compile", lambda n_in: False)
+        found = pickle.loads(sent)(features)
+    assert not torch.equal(found, expected)
+    assert (found - expected).norm() < 0.03 * expected.norm()
 
 
 @needs_compiler

@@ -189,7 +189,7 @@ def test_copies_are_tiled_too(both, copied):
 def test_copied_to_another_machine_it_goes_on_without_tiles(both, monkeypatch):
     model, plain = both()
     before, kept = heard(model), pickle.dumps(model)
-    for module in ("tympan.model.tiled", "tympan.model.audio_encoder", "tympan.model.compiled.attention"):
+    for module in ("tympan.model.tiled", "tympan.model.compiled.attention"):
         monkeypatch.setattr(f"{module}.has_tiles", lambda: False)
     monkeypatch.setattr(tiled, "can_tile", lambda n_in, n_out: False)
     monkeypatch.setattr(TileWeights, "multiply", None)

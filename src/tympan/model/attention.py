@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from tympan.model.cache import LayerKeysValues
 from tympan.model.compiled.attention import (
     attend_by_tiles,
-    attend_in_int16,
+    attend_in_bytes,
     attends_by_tiles,
-    attends_in_int16,
+    attends_in_bytes,
 )
 from tympan.model.cpu import this_cpu
 
@@ -39,7 +39,7 @@ class Attention(nn.Module):
 
     `is_fused` says whether PyTorch's fused kernels do the work. The plain sums give the same result, and are
     used in any case when the weights are to be kept. With `rounds_floats`, what is float32 may be rounded to
-    int16 on the way.
+    bytes on the way.
     """
 
     def __init__(self, width: int, n_heads: int, dropout: float = 0.0) -> None:
@@ -112,8 +112,8 @@ class Attention(nn.Module):
             sees_all = mask is None and not is_causal and not self.training
             if sees_all and attends_by_tiles(asked, remembered.keys):
                 found = attend_by_tiles(asked, remembered.keys, remembered.values)
-            elif sees_all and self.rounds_floats and attends_in_int16(asked, remembered.keys):
-                found = attend_in_int16(asked, remembered.keys, remembered.values)
+            elif sees_all and self.rounds_floats and attends_in_bytes(asked, remembered.keys):
+                found = attend_in_bytes(asked, remembered.keys, remembered.values)
             elif sees_all and attends_by_products(remembered.keys):
                 found = attend_by_products(asked, remembered.keys, remembered.values)
             else:

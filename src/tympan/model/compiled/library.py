@@ -25,9 +25,11 @@ logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
     _FOLDER / f"{name}.c"
-    for name in ("linear", "linear_tiles", "logits", "rounding", "step", "attention_int16", "attention_tiles")
+    for name in ("linear", "linear_tiles", "logits", "rounding", "step", "attention_int8", "attention_tiles")
 )
-_HEADERS = tuple(_FOLDER / name for name in ("activations.h", "heads.h", "linear.h", "tiles.h", "vectors.h"))
+_HEADERS = tuple(
+    _FOLDER / f"{name}.h" for name in ("activations", "heads", "linear", "products", "tiles", "vectors")
+)
 _COMPILERS = ("cc", "gcc")
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX_VNNI = (*_AVX2, "-mavxvnni")
@@ -37,7 +39,7 @@ _SECONDS_TO_COMPILE = 60.0
 _RETURN_BYTES = (
     "tympan_step_bytes",
     "tympan_feed_forward_bytes",
-    "tympan_attend_int16_bytes",
+    "tympan_attend_int8_bytes",
     "tympan_attend_tiles_bytes",
 )
 

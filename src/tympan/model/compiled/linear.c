@@ -7,19 +7,12 @@
 #include <string.h>
 
 #include "activations.h"
+#include "products.h"
 #include "vectors.h"
 
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
-#define GROUP 4        /* inputs of an output that lie together, and are summed by one instruction */
-#define TILE_ROWS BY_REGISTERS(6, 4)
-#define TILE_BLOCKS BY_REGISTERS(4, 2)
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
-#define EACH_OF_TILE                                               \
-    _Pragma("GCC unroll 6") for (int i = 0; i < TILE_ROWS; i++)    \
-        _Pragma("GCC unroll 4") for (int part = 0; part < TILE_BLOCKS; part++)
-/* Left to itself, GCC has more products under way than there are registers. */
-#define IN_THIS_ORDER(sum) __asm__ volatile("" : "+v"(sum))
 
 void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     Floats least = all(0.0f), most = all(0.0f);
@@ -116,38 +109,28 @@ void multiply_block(const Linear *layer, int64_t block, Rounded read, int64_t n_
     }
 }
 
-/* The same for TILE_BLOCKS blocks and TILE_ROWS rows, which takes fewest loads for its products. */
-static void multiply_tile(const Linear *layer, int64_t block, Rounded read, int64_t row, float *to,
+/* The same for ROWS rows and VECTORS blocks. */
+static void multiply_tile(const Linear *layer, int64_t block, Rounded read, int64_t first, float *to,
                           int64_t stride, int64_t then) {
-    const int8_t *weights = layer->weights + block * LANES * layer->n_in;
-    const uint8_t *bytes = read.bytes + row * layer->n_in;
-    Ints sums[TILE_ROWS][TILE_BLOCKS];
-    EACH_OF_TILE
-        sums[i][part] = no_ints();
-    for (int64_t place = 0; place < layer->n_in; place += GROUP) {
-        Ints here[TILE_BLOCKS];
-        _Pragma("GCC unroll 4") for (int part = 0; part < TILE_BLOCKS; part++) here[part] =
-            load_ints(weights + (part * layer->n_in + place) * LANES);
-        EACH_OF_TILE {
-            sums[i][part] = add_products(sums[i][part], bytes + i * layer->n_in + place, here[part]);
-            IN_THIS_ORDER(sums[i][part]);
-        }
-    }
-    EACH_OF_TILE
-        put(layer, block + part, read, row + i, sums[i][part], to, stride, then);
+    Ints sums[ROWS][VECTORS];
+    EACH_SUM
+        sums[row][i] = no_ints();
+    sum_products(read.bytes + first * layer->n_in, layer->n_in, layer->weights + block * LANES * layer->n_in,
+                 LANES * layer->n_in, LANES * GROUP, layer->n_in / GROUP, sums);
+    EACH_SUM
+        put(layer, block + i, read, first + row, sums[row][i], to, stride, then);
 }
 
 /* Outputs of all blocks for the rows of a panel. */
 static void multiply_panel(const Linear *layer, Rounded read, int64_t n_rows, float *to, int64_t stride,
                            int64_t then) {
-    int64_t n_tiled = n_rows / TILE_ROWS * TILE_ROWS, n_side = n_blocks(layer) / TILE_BLOCKS * TILE_BLOCKS;
-    for (int64_t block = 0; block < n_side; block += TILE_BLOCKS)
-        for (int64_t row = 0; row < n_tiled; row += TILE_ROWS)
+    int64_t n_tiled = n_rows / ROWS * ROWS, n_side = n_blocks(layer) / VECTORS * VECTORS;
+    Rounded rest = {read.bytes + n_tiled * layer->n_in, read.scales + n_tiled, read.zeros + n_tiled};
+    for (int64_t block = 0; block < n_side; block += VECTORS)
+        for (int64_t row = 0; row < n_tiled; row += ROWS)
             multiply_tile(layer, block, read, row, to, stride, then);
-    for (int64_t block = 0; block < n_side && n_tiled < n_rows; block++) {
-        Rounded rest = {read.bytes + n_tiled * layer->n_in, read.scales + n_tiled, read.zeros + n_tiled};
+    for (int64_t block = 0; block < n_side; block++)
         multiply_block(layer, block, rest, n_rows - n_tiled, to + n_tiled * stride, stride, then);
-    }
     for (int64_t block = n_side; block < n_blocks(layer); block++)
         multiply_block(layer, block, read, n_rows, to, stride, then);
 }
@@ -156,7 +139,7 @@ static void multiply_panel(const Linear *layer, Rounded read, int64_t n_rows, fl
 static int64_t rows_of_panel(int64_t n_rows, int32_t n_threads) {
     int64_t n_each = (n_rows + PANEL * n_threads - 1) / (PANEL * n_threads), n_panels = n_each * n_threads;
     int64_t n_even = (n_rows + n_panels - 1) / n_panels;
-    return (n_even + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    return (n_even + ROWS - 1) / ROWS * ROWS;
 }
 
 /* Outputs [N, out] of N rows of states, so far apart, activated unless `then` is STORE. `scratch` has

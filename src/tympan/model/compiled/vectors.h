@@ -11,6 +11,7 @@
 
 #define LANES 16
 #define MOST_LEVELS 255 /* the largest byte that states are rounded to */
+#define LEVEL_BITS 7.99435344f /* the power of two that it is */
 
 typedef __m512 Floats;
 typedef __m512i Ints;
@@ -78,25 +79,21 @@ static inline Ints all_ints(int32_t number) { return _mm512_set1_epi32(number); 
 static inline void store_ints(void *to, Ints numbers) { _mm512_storeu_si512(to, numbers); }
 static inline Ints larger_ints(Ints one, Ints other) { return _mm512_max_epi32(one, other); }
 static inline Ints nearest_ints(Floats numbers) { return _mm512_cvtps_epi32(numbers); }
-static inline Ints first_ints(Ints numbers, int64_t n) {
-    return _mm512_maskz_mov_epi32((__mmask16)(n > 0 ? (1 << n) - 1 : 0), numbers);
+static inline int32_t sum_ints(Ints numbers) { return _mm512_reduce_add_epi32(numbers); }
+/* Numbers from -128 to 127. */
+static inline void store_signed_bytes(int8_t *to, Ints numbers) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(numbers));
 }
-/* Numbers of 16 bits. */
-static inline void store_shorts(int16_t *to, Ints numbers) {
-    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16(numbers));
+/* Four vectors of numbers from 0 on as bytes, those above 255 as 255: four of the first, four of the second and
+ * so on, and then the next four of each. */
+static inline Ints as_bytes(const Ints four[4]) {
+    return _mm512_packus_epi16(_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
 }
-/* The nearest whole numbers of 16 bits, each with the one of `second` in its upper half. */
-static inline Ints pairs_of(Floats first, Floats second) {
-    return _mm512_mask_blend_epi16(0xaaaaaaaa, nearest_ints(first),
-                                   _mm512_slli_epi32(nearest_ints(second), 16));
-}
-/* `sums`, each with two products more, of the 16 bits in either half. */
-static inline Ints add_pairs(Ints sums, Ints pairs, Ints others) {
-    return _mm512_dpwssd_epi32(sums, pairs, others);
-}
-/* `numbers` times 2 to the power of the whole number that `to_whole` is 1.5 * 2^23 more than. */
-static inline Floats times_power(Floats numbers, Floats to_whole) {
-    return (Floats)_mm512_add_epi32((Ints)numbers, _mm512_slli_epi32((Ints)to_whole, 23));
+/* 2 to the power of numbers from -100 to 100, off by 0.2 % of itself, as whole numbers. */
+static inline Ints whole_powers(Floats powers) {
+    Floats rest = _mm512_reduce_ps(powers, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    Floats series = (rest * 0.33718943f + 0.65763628f) * rest + 1.00172476f; /* Remez's, from 0 to 1 */
+    return nearest_ints(_mm512_scalef_ps(series, powers));
 }
 
 #elif defined(__AVX2__)
@@ -104,7 +101,9 @@ static inline Floats times_power(Floats numbers, Floats to_whole) {
 #define LANES 8
 #if defined(__AVXVNNI__)
 #define MOST_LEVELS 255
+#define LEVEL_BITS 7.99435344f
 #else
+#define LEVEL_BITS 6.98868469f
 #define MOST_LEVELS 127 /* pairs of products are summed in 16 bits, which larger ones would overflow */
 #endif
 
@@ -190,23 +189,25 @@ static inline Ints all_ints(int32_t number) { return _mm256_set1_epi32(number); 
 static inline void store_ints(void *to, Ints numbers) { _mm256_storeu_si256((__m256i *)to, numbers); }
 static inline Ints larger_ints(Ints one, Ints other) { return _mm256_max_epi32(one, other); }
 static inline Ints nearest_ints(Floats numbers) { return _mm256_cvtps_epi32(numbers); }
-static inline Ints first_ints(Ints numbers, int64_t n) { return _mm256_and_si256(numbers, first_lanes(n)); }
-static inline void store_shorts(int16_t *to, Ints numbers) {
-    __m128i first = _mm256_castsi256_si128(numbers), second = _mm256_extracti128_si256(numbers, 1);
-    _mm_storeu_si128((__m128i *)to, _mm_packs_epi32(first, second));
+static inline int32_t sum_ints(Ints numbers) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
+    __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
+    return _mm_cvtsi128_si32(two) + _mm_extract_epi32(two, 1);
 }
-static inline Ints pairs_of(Floats first, Floats second) {
-    return _mm256_blend_epi16(nearest_ints(first), _mm256_slli_epi32(nearest_ints(second), 16), 0xaa);
+static inline __m128i as_words(Ints numbers) {
+    return _mm_packs_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
 }
-static inline Ints add_pairs(Ints sums, Ints pairs, Ints others) {
-#if defined(__AVXVNNI__)
-    return _mm256_dpwssd_avx_epi32(sums, pairs, others);
-#else
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, others));
-#endif
+static inline void store_signed_bytes(int8_t *to, Ints numbers) {
+    _mm_storel_epi64((__m128i *)to, _mm_packs_epi16(as_words(numbers), as_words(numbers)));
 }
-static inline Floats times_power(Floats numbers, Floats to_whole) {
-    return (Floats)_mm256_add_epi32((Ints)numbers, _mm256_slli_epi32((Ints)to_whole, 23));
+static inline Ints as_bytes(const Ints four[4]) {
+    return _mm256_packus_epi16(_mm256_packs_epi32(four[0], four[1]), _mm256_packs_epi32(four[2], four[3]));
+}
+static inline Ints whole_powers(Floats powers) {
+    Floats to_whole = powers + 12582912.0f; /* 1.5 * 2^23, behind which there are no fractions */
+    Floats rest = powers - (to_whole - 12582912.0f);
+    Floats series = (rest * 0.23842894f + 0.70344801f) * rest + 1.00044314f; /* Remez's, from -1/2 to 1/2 */
+    return nearest_ints((Floats)_mm256_add_epi32((Ints)series, _mm256_slli_epi32((Ints)to_whole, 23)));
 }
 
 #else
@@ -219,6 +220,12 @@ static inline Floats times_power(Floats numbers, Floats to_whole) {
 #else
 #define BY_REGISTERS(of_32, of_16) of_16
 #endif
+
+/* The lowest bytes of four numbers from -128 to 127, those of each lane side by side. */
+static inline Ints side_by_side(const Ints four[4]) {
+    Ints byte = all_ints(0xff);
+    return (four[0] & byte) | (four[1] & byte) << 8 | (four[2] & byte) << 16 | (four[3] & byte) << 24;
+}
 
 /* 2 to the power of numbers up to 127, off by 2e-7 of itself; next to nothing for those below -90. Products
  * of what is still less would take a hundred times as long. */
