@@ -159,6 +159,37 @@ def test_a_step_is_that_of_pytorch(activation, n_per_window):
 
 
 @needs_compiler
+@pytest.mark.parametrize("n_per_window", [1, 3])
+@pytest.mark.parametrize("n_past", [0, 4])
+def test_a_few_tokens_at_once_are_what_they_are_one_by_one(n_past, n_per_window):
+    model = small_whisper.random_whisper(ROUND_ARCHITECTURE, INT8, seed=3, scale=0.3)
+    generator = torch.Generator().manual_seed(5)
+    n_rows = 2 * n_per_window
+    before, tokens = torch.randint(0, 211, (n_rows, n_past + 5), generator=generator).split([n_past, 5], 1)
+    with torch.inference_mode():
+        audio = model.for_steps(model.listen(model.encode(torch.randn(2, 16, 60, generator=generator))))
+        assert model.reads_at_once(audio, tokens.numel())
+        assert not model.reads_at_once(audio, 1000)
+        together, alone = model.allocate_cache(n_rows), model.allocate_cache(n_rows)
+        for text in (together, alone):
+            for column in before.T:
+                model.hidden(column[:, None], text, audio)
+        found = model.hidden(tokens, together, audio)
+        expected = torch.cat([model.hidden(column[:, None], alone, audio) for column in tokens.T], dim=1)
+        last = model.allocate_cache(n_rows)
+        of_last = model.hidden(torch.cat((before, tokens), dim=1), last, audio, n_last=2)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(of_last, expected[:, -2:], atol=1e-4, rtol=1e-4)
+    assert together.length == alone.length == last.length == n_past + 5
+    for mine, other in zip(together.layers, alone.layers, strict=True):
+        columns = slice(n_past + 5)
+        torch.testing.assert_close(mine.keys[:, :, columns], other.keys[:, :, columns], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            mine.values[:, :, columns], other.values[:, :, columns], atol=1e-4, rtol=1e-4
+        )
+
+
+@needs_compiler
 def test_the_model_takes_the_compiled_step_where_buffers_suit_it():
     for n_positions, is_taken in ((30, True), (6, False)):  # six are too few for a vector
         architecture = Architecture.from_dict(

@@ -48,6 +48,13 @@ def graphed(model, recorder):
     return twin
 
 
+def assert_alike(found, expected):
+    """The same tokens; float32 sums depend on where in memory their numbers lie."""
+    assert [answer.hypothesis.tokens for answer in found] == [answer.hypothesis.tokens for answer in expected]
+    for answer, other in zip(found, expected, strict=True):
+        assert answer.hypothesis.sum_logprob == pytest.approx(other.hypothesis.sum_logprob, abs=1e-3)
+
+
 SEARCHES = [
     (options, temperatures, seed)
     for options, temperatures in (
@@ -68,9 +75,7 @@ def test_windows_that_join_and_leave_are_written_as_before(model, graphed, recor
         run_continuously(DecodingPool(each, VOCABULARY, options), audio, submitted, seed)[0]
         for each in (graphed, model)
     )
-    assert [answer.hypothesis.tokens for answer in found] == [answer.hypothesis.tokens for answer in expected]
-    for answer, other in zip(found, expected, strict=True):
-        assert answer.hypothesis.sum_logprob == pytest.approx(other.hypothesis.sum_logprob, abs=1e-3)
+    assert_alike(found, expected)
     assert 0 < recorder.n_recorded < recorder.n_replayed / 3
 
 
@@ -82,7 +87,8 @@ def test_a_graph_is_recorded_once_for_all_pools(graphed, recorder, audio):
         answers.append(run_continuously(DecodingPool(graphed, VOCABULARY, options), audio, submitted, 0)[0])
         gc.collect()
         counts.append(recorder.n_recorded)
-    assert answers[0] == answers[1] == answers[2]
+    assert_alike(answers[1], answers[0])
+    assert_alike(answers[2], answers[0])
     assert counts[1] == counts[2]
 
 
@@ -91,7 +97,7 @@ def test_what_a_copy_records_is_its_own(graphed, recorder, audio):
     submitted = some_tasks(1, (0.0,), 4)
     before = run_continuously(DecodingPool(graphed, VOCABULARY, options), audio, submitted, 1)[0]
     twin, n_before = copy.deepcopy(graphed), recorder.n_recorded
-    assert run_continuously(DecodingPool(twin, VOCABULARY, options), audio, submitted, 1)[0] == before
+    assert_alike(run_continuously(DecodingPool(twin, VOCABULARY, options), audio, submitted, 1)[0], before)
     assert twin.model.decoder._graphed_step is not graphed.model.decoder._graphed_step
     assert recorder.n_recorded == n_before  # the recorder was copied too
     moved = graphed.double()

@@ -28,6 +28,9 @@ from tympan.model.rounded_audio import RoundedAudio
 from tympan.model.row_cache import RowBuffers, RowCache
 from tympan.model.trace import Trace
 
+_MOST_AT_ONCE = 64
+"""Tokens of which compiled steps read several at once: of more, products of matrices are as quick."""
+
 Step = LeanStep | CompiledStep | GraphedStep
 
 
@@ -95,19 +98,23 @@ class TextDecoder(nn.Module):
         in for tokens, `positions` int64 [N, T] for the usual ones. `padding` [N, past + T] is zero for
         tokens that are not to be looked at; `mask` float [N, 1, T, past + T], in its place, is added to the
         scores as it is. With `n_last` the hidden states are those of the last so many tokens alone. Raises
-        ValueError for rounded `audio` where that is no lean step.
+        ValueError for rounded `audio` where that is no lean step, and not what `reads_at_once` tells of.
         """
-        if self.takes_lean_steps and tokens is not None and tokens.shape[1] == 1:
-            is_plain = trace is None and padding is None and embeddings is None and not self.training
-            if (
-                is_plain
-                and isinstance(text, PositionedCache)
-                and audio is not None
-                and self._is_step(text, audio)
-            ):
+        is_plain = trace is None and padding is None and embeddings is None and not self.training
+        if (
+            is_plain
+            and self.takes_lean_steps
+            and tokens is not None
+            and isinstance(text, PositionedCache)
+            and audio is not None
+        ):
+            if tokens.shape[1] == 1 and self._is_step(text, audio):
                 return self._step_of(text, audio)(tokens, text, audio, positions=positions, mask=mask)
+            if positions is mask is None and self.reads_at_once(audio, tokens.numel()):
+                states = self._step_of(text, audio)(tokens, text, audio, positions=None, mask=None)
+                return states if n_last is None else states[:, -n_last:]
         if isinstance(audio, RoundedAudio):
-            raise ValueError("audio rounded for steps is read one token at a time, without a trace")
+            raise ValueError("audio rounded for steps is read a few tokens at a time, without a trace")
         trace = trace or Trace()
         n_past = 0 if text is None else text.length
         states = self._embed(tokens, embeddings, positions, n_past)  # [N, T, D]
@@ -172,6 +179,14 @@ class TextDecoder(nn.Module):
         return SelfAttentionCache.allocate(
             architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
         )
+
+    def reads_at_once(self, audio: AudioCache, n_tokens: int) -> bool:
+        """Whether `n_tokens` in all rows are read with `audio`, rounded, in about the time of a step.
+
+        Text is then written to a `SelfAttentionCache`, without padding, and nothing of it is kept.
+        """
+        is_rounded = isinstance(audio, RoundedAudio) and n_tokens <= _MOST_AT_ONCE
+        return is_rounded and self.is_compiled and CompiledStep.can_hear(audio.rounded)
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""

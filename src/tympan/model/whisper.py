@@ -151,6 +151,10 @@ class Whisper(nn.Module):
         """What steps read of `audio`, which takes less memory if it is rounded."""
         return self.model.decoder.for_steps(audio)
 
+    def reads_at_once(self, audio: AudioCache, n_tokens: int) -> bool:
+        """Whether so few tokens are read with what `for_steps` gave: see `TextDecoder.reads_at_once`."""
+        return self.model.decoder.reads_at_once(audio, n_tokens)
+
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty text cache for `n_rows` rows; see `TextDecoder.allocate_cache`."""
         return self.model.decoder.allocate_cache(n_rows, capacity)

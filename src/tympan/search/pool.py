@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tympan.model.cache import CrossAttentionCache
+from tympan.model.cache import AudioCache, CrossAttentionCache, SelfAttentionCache
 from tympan.model.row_cache import AudioRows
 from tympan.model.whisper import Whisper
 from tympan.search.beam import BeamSearch
@@ -252,7 +252,8 @@ class _Group:
         audio = heard[0] if len(heard) == 1 else CrossAttentionCache.join(heard)
         self._waiting.clear()
         prompts = [window.task.prompt for window in windows]
-        rows, at_start, logits = self._read_prompts(prompts, audio)
+        rounded = self._model.for_steps(audio)
+        text, at_start, logits = self._read_prompts(prompts, audio, rounded)
         silence = at_start.softmax(dim=-1)[:, self._vocabulary.no_speech].tolist()
         for window, probability in zip(windows, silence, strict=True):
             window.silence = probability
@@ -264,8 +265,8 @@ class _Group:
         tokens, chosen = chooser.choose(logits, written)
         sources = list(range(len(windows))) if chosen is None else list(chosen)
         lengths = [len(prompts[source].tokens) for source in sources]
-        self._text.append(rows.text, lengths, torch.tensor(sources, device=logits.device))
-        self._audio.append(self._model.for_steps(audio))
+        self._text.append(text, lengths, torch.tensor(sources, device=logits.device))
+        self._audio.append(rounded)
         self._written = _stacked(self._written, tokens[:, None], self._vocabulary.timestamp_begin)
         if self._open and self._chooser is not None:
             self._chooser.absorb(chooser)
@@ -275,9 +276,12 @@ class _Group:
         self._note_limits()
 
     def _read_prompts(
-        self, prompts: Sequence[Prompt], audio: CrossAttentionCache
-    ) -> tuple[TextRows, Tensor, Tensor]:
-        """What was read, the logits [B, V] behind each start of transcript, and those behind each prompt."""
+        self, prompts: Sequence[Prompt], audio: CrossAttentionCache, rounded: AudioCache
+    ) -> tuple[SelfAttentionCache, Tensor, Tensor]:
+        """What was read, the logits [B, V] behind each start of transcript, and those behind each prompt.
+
+        Short prompts are read with the audio as it is `rounded` for steps, where that is quicker.
+        """
         n_prompt = max(len(prompt.tokens) for prompt in prompts)
         pad, device = self._vocabulary.end_of_text, self._model.device
         padded = [[pad] * (n_prompt - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
@@ -285,15 +289,19 @@ class _Group:
         n_from_start = [len(prompt.tokens) - prompt.start_index for prompt in prompts]
         is_text = torch.arange(n_prompt, device=device) >= n_prompt - lengths[:, None]
         is_padded = any(len(prompt.tokens) < n_prompt for prompt in prompts)
-        rows = TextRows(self._model, audio, n_prompt, is_text if is_padded else None)
         tokens = torch.tensor(padded, dtype=torch.int64, device=device)
         n_last = max(n_from_start)
-        hidden = rows.read(tokens, n_last=n_last)  # [B, n_last, D]
+        if not is_padded and self._model.reads_at_once(rounded, tokens.numel()):
+            text = self._model.allocate_cache(len(prompts), n_prompt)
+            hidden = self._model.hidden(tokens, text, rounded, n_last=n_last)  # [B, n_last, D]
+        else:
+            rows = TextRows(self._model, audio, n_prompt, is_text if is_padded else None)
+            hidden, text = rows.read(tokens, n_last=n_last), rows.text
         each = torch.arange(len(prompts), device=device)
         starts = -torch.tensor(n_from_start, device=device)
         ends = torch.cat((hidden[each, starts], hidden[:, -1]))  # [2 B, D]
         logits = self._model.project(ends)
-        return rows, logits[: len(prompts)], logits[len(prompts) :]
+        return text, logits[: len(prompts)], logits[len(prompts) :]
 
     def _make_chooser(self, tasks: Sequence[WindowTask]) -> WindowChooser:
         end = self._vocabulary.end_of_text

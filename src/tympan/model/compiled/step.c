@@ -1,10 +1,10 @@
-/* One token more for every row: what lean_step.py does in PyTorch's operations, in a single call. A step
+/* One token more for every row, or a few: what lean_step.py does in PyTorch's operations, in a single call. A step
  * waits for memory; as some 150 operations, whose code and whose numbers come from memory too, it waits
  * nearly twice as long.
  *
- * Shapes: N rows, D width, H heads of K = D / H channels, B windows with N / B rows each, S positions of the
- * audio in P parts. Whatever is read in vectors has a multiple of LANES numbers; arrays are
- * contiguous where no strides are given.
+ * Shapes: N rows that get T tokens each, D width, H heads of K = D / H channels, B windows with N / B rows
+ * each, S positions of the audio in P parts. Whatever is read in vectors has a multiple of LANES numbers;
+ * arrays are contiguous where no strides are given.
  */
 #include <math.h>
 #include <omp.h>
@@ -35,7 +35,8 @@ typedef struct {
 typedef struct {
     float *const *keys, *const *values;
     int64_t row_stride, head_stride, length;
-    const float *mask; /* added to the scores of length + 1 columns; null: nothing */
+    int64_t n_tokens;  /* that each row gets */
+    const float *mask; /* added to the scores of all columns; null: nothing */
     int64_t mask_stride;
 } Text;
 
@@ -45,20 +46,16 @@ typedef struct {
     int64_t n_windows, n_positions, n_parts;
 } Audio;
 
-/* Text attention of one head of one row. `qkv` holds its query, key and value, a width apart. */
-static void read_text(const float *qkv, int64_t width, int64_t n_channels, const Text *text, int64_t layer,
-                      int64_t row, int64_t head, float *scores, float *read) {
-    int64_t place = row * text->row_stride + head * text->head_stride, n_columns = text->length + 1;
-    float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
-    memcpy(keys + text->length * n_channels, qkv + width, n_channels * sizeof(float));
-    memcpy(values + text->length * n_channels, qkv + 2 * width, n_channels * sizeof(float));
+/* Text attention of a token to those before it and itself, of one head. `keys` and `values` are the row's. */
+static void read_back(const float *query, const float *keys, const float *values, int64_t n_columns,
+                      int64_t n_channels, const float *mask, float *scores, float *read) {
     float factor = 1.0f / sqrtf(n_channels), most = -INFINITY;
     for (int64_t column = 0; column < n_columns; column++) {
         Floats products = all(0.0f);
         for (int64_t i = 0; i < n_channels; i += LANES)
-            products += load(qkv + i) * load(keys + column * n_channels + i);
+            products += load(query + i) * load(keys + column * n_channels + i);
         float score = sum(products) * factor;
-        if (text->mask) score += text->mask[row * text->mask_stride + column];
+        if (mask) score += mask[column];
         scores[column] = score;
         most = score > most ? score : most;
     }
@@ -76,6 +73,23 @@ static void read_text(const float *qkv, int64_t width, int64_t n_channels, const
             heard += scores[column] * load(values + column * n_channels + i);
         store(read + i, heard / of_all);
     }
+}
+
+/* The same of all tokens of a row. `qkv` holds the first one's query, key and value, a width apart; the next
+ * one's follow, and results lie a width apart too. */
+static void read_text(const float *qkv, int64_t width, int64_t n_channels, const Text *text, int64_t layer,
+                      int64_t row, int64_t head, float *scores, float *read) {
+    int64_t place = row * text->row_stride + head * text->head_stride;
+    float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
+    const float *mask = text->mask ? text->mask + row * text->mask_stride : NULL;
+    for (int64_t token = 0; token < text->n_tokens; token++) {
+        int64_t column = (text->length + token) * n_channels;
+        memcpy(keys + column, qkv + (3 * token + 1) * width, n_channels * sizeof(float));
+        memcpy(values + column, qkv + (3 * token + 2) * width, n_channels * sizeof(float));
+    }
+    for (int64_t token = 0; token < text->n_tokens; token++)
+        read_back(qkv + 3 * token * width, keys, values, text->length + token + 1, n_channels, mask, scores,
+                  read + token * width);
 }
 
 /* Scores of `n_queries` queries, `query_stride` apart, at the positions of one part of a head's keys. */
@@ -212,7 +226,7 @@ typedef struct {
 } Room;
 
 static Room room_for(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows) {
-    int64_t width = decoder->width, n_inner = decoder->n_inner, n_columns = text->length + 1, line = 64;
+    int64_t width = decoder->width, n_inner = decoder->n_inner, n_columns = text->length + text->n_tokens, line = 64;
     int64_t longest = n_columns > audio->n_positions ? n_columns : audio->n_positions;
     Room room;
     room.read = n_rows * 3 * width * 4;
@@ -232,7 +246,8 @@ int64_t tympan_step_bytes(const Decoder *decoder, const Text *text, const Audio 
     return room.of_threads + n_threads * room.bytes_per_thread;
 }
 
-/* Embedded states [N, D] become those behind the last norm; the text's next column is written. */
+/* Embedded states of `n_rows` tokens, [N, T, D], become those behind the last norm; the text's next columns
+ * are written. */
 void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows, float *states,
                  char *memory, int32_t n_threads) {
     int64_t width = decoder->width, n_heads = decoder->n_heads, n_channels = width / n_heads;
@@ -255,10 +270,10 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             EACH_BLOCK (&layer->qkv)
                 multiply_block(&layer->qkv, block, rounded, n_rows, qkv, 3 * width, STORE);
 #pragma omp for schedule(static)
-            for (int64_t item = 0; item < n_rows * n_heads; item++) {
-                int64_t row = item / n_heads, head = item % n_heads;
-                read_text(qkv + row * 3 * width + head * n_channels, width, n_channels, text, index, row,
-                          head, scores, read + row * width + head * n_channels);
+            for (int64_t item = 0; item < n_rows / text->n_tokens * n_heads; item++) {
+                int64_t row = item / n_heads, head = item % n_heads, first = row * text->n_tokens * width;
+                read_text(qkv + 3 * first + head * n_channels, width, n_channels, text, index, row, head,
+                          scores, read + first + head * n_channels);
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
             EACH_BLOCK (&layer->self_out)

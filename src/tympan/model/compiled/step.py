@@ -1,4 +1,7 @@
-"""The decoder's step in one call of compiled C: what `tympan.model.lean_step` does in many of PyTorch's."""
+"""The decoder's step in one call of compiled C: what `tympan.model.lean_step` does in many of PyTorch's.
+
+It also takes several tokens at once: few enough, they wait for memory as a single one does.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from tympan.model.compiled.library import address, functions
 from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout, lanes
 from tympan.model.compiled.rounding import SCALE_BYTES
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
+from tympan.model.rounded_audio import RoundedAudio
 
 
 class _LayerLayout(ctypes.Structure):
@@ -54,6 +58,7 @@ class _TextLayout(ctypes.Structure):
         ("row_stride", ctypes.c_int64),
         ("head_stride", ctypes.c_int64),
         ("length", ctypes.c_int64),
+        ("n_tokens", ctypes.c_int64),
         ("mask", ctypes.c_void_p),
         ("mask_stride", ctypes.c_int64),
     )
@@ -94,15 +99,17 @@ class CompiledStep:
     @staticmethod
     def can_read(text: PositionedCache, audio: AudioCache) -> bool:
         """Whether the buffers of these lie as they are read here."""
-        keys, heard = text.buffers[0][0], audio.rounded.keys[0]
+        keys = text.buffers[0][0]
         _, _, n_columns, n_channels = keys.shape
-        return (
-            keys.dtype == torch.float32
-            and n_channels % lanes() == 0
-            and keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
-            and heard.is_contiguous()
-            and heard.shape[4] >= lanes() + SCALE_BYTES
-        )
+        lies_evenly = keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
+        return keys.dtype == torch.float32 and lies_evenly and CompiledStep.can_hear(audio.rounded)
+
+    @staticmethod
+    def can_hear(audio: RoundedAudio) -> bool:
+        """The same of the audio's buffers."""
+        heard = audio.keys[0]
+        _, _, _, n_channels, n_bytes = heard.shape
+        return heard.is_contiguous() and n_channels % lanes() == 0 and n_bytes >= lanes() + SCALE_BYTES
 
     def __call__(
         self,
@@ -113,13 +120,18 @@ class CompiledStep:
         positions: Tensor | None,
         mask: Tensor | None,
     ) -> Tensor:
-        """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
-        text.reserve(1)
+        """Hidden states [N, T, D] of `tokens` int64 [N, T]; arguments are those of `TextDecoder.decode`.
+
+        More than one token is read without `positions` and `mask`.
+        """
+        n_rows, n_tokens = tokens.shape
+        assert n_tokens == 1 or positions is mask is None
+        text.reserve(n_tokens)
         if positions is None:
-            placed = self._positions.narrow(0, text.length, 1)
+            placed = self._positions.narrow(0, text.length, n_tokens)
         else:
-            placed = F.embedding(positions[:, 0], self._positions)
-        states: Tensor = F.embedding(tokens[:, 0], self._tokens) + placed  # float32 [N, D]
+            placed = F.embedding(positions, self._positions)
+        states: Tensor = F.embedding(tokens, self._tokens) + placed  # float32 [N, T, D]
         (keys, values), (heard_keys, heard_values) = text.buffers, audio.rounded.buffers
         row_stride, head_stride, _, _ = keys[0].stride()
         mask_stride = 0 if mask is None else mask.stride(0)
@@ -129,6 +141,7 @@ class CompiledStep:
             row_stride,
             head_stride,
             text.length,
+            n_tokens,
             None if mask is None else mask.data_ptr(),
             mask_stride,
         )
@@ -138,12 +151,12 @@ class CompiledStep:
             _addresses(heard_keys), _addresses(heard_values), n_windows, n_positions, n_parts
         )
         where = (ctypes.byref(self._decoder), ctypes.byref(read), ctypes.byref(heard))
-        n_rows, n_threads = ctypes.c_int64(len(states)), ctypes.c_int32(torch.get_num_threads())
-        n_bytes = self._functions.tympan_step_bytes(*where, n_rows, n_threads)
+        n_states, n_threads = ctypes.c_int64(n_rows * n_tokens), ctypes.c_int32(torch.get_num_threads())
+        n_bytes = self._functions.tympan_step_bytes(*where, n_states, n_threads)
         memory = torch.empty(n_bytes, dtype=torch.uint8)
-        self._functions.tympan_step(*where, n_rows, address(states), address(memory), n_threads)
-        text.advance(1)
-        return states[:, None]
+        self._functions.tympan_step(*where, n_states, address(states), address(memory), n_threads)
+        text.advance(n_tokens)
+        return states
 
     def _layer(self, layer: Any) -> _LayerLayout:  # noqa: ANN401  (DecoderLayer)
         own, cross = layer.self_attn, layer.encoder_attn
