@@ -11,6 +11,7 @@
  */
 #include <math.h>
 #include <omp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -32,8 +33,8 @@
 #define NEVER -1e30f                   /* the largest score of none */
 
 /* A head's keys as bytes [S / SIDE, 64 / 4, SIDE, 4] and its values [64 / SIDE, S / 4, SIDE, 4], zeros behind
- * the last position; what the zero of queries adds to the scores of a key, less than nothing; what a step
- * between two numbers means; and the values' means. */
+ * the last position; where the scores of a key start, since the zero of queries is a byte like others; what a
+ * step between two numbers means; and the values' means. */
 typedef struct {
     int8_t *keys, *values;
     int32_t *starts;
@@ -116,9 +117,13 @@ static void pack_values(const float *values, int64_t stride, int64_t n_keys, int
 
 /* What a thread keeps while it looks at a block of queries. */
 typedef struct {
-    float heard[QUERIES * WIDTH], sums[QUERIES * LANES], largest[QUERIES], steps[QUERIES], weights[QUERIES];
+    /* zero at first */
+    float heard[QUERIES * WIDTH], sums[QUERIES * LANES];
+    uint8_t asked[QUERIES * WIDTH];
+    /* written before it is read */
+    float largest[QUERIES], steps[QUERIES], weights[QUERIES];
     int32_t scores[QUERIES * SCORES];
-    uint8_t asked[QUERIES * WIDTH], shares[QUERIES * SHARES];
+    uint8_t shares[QUERIES * SHARES];
 } Room;
 
 /* Scores of some queries at SIDE keys. */
@@ -158,7 +163,7 @@ static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_pa
         most = larger_ints(most, load_ints(scores + key));
         other = larger_ints(other, load_ints(scores + key + LANES));
     }
-    float top = largest(of_ints(larger_ints(most, other))) * step; /* a power of two */
+    float top = largest(of_ints(larger_ints(most, other))) * step; /* an exponent of two */
     Floats before = load(sums), weight = all(1.0f);
     if (top > room->largest[query]) {
         Floats smaller = power_of_two(all(room->largest[query] - top));
@@ -183,6 +188,7 @@ static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_pa
     store_first(room->weights + query, weight, 1);
 }
 
+/* Put down query `i` of a block in bytes, and what a step between two of them means. */
 static void ask(const float *query, Room *room, int64_t i) {
     Floats most = all(1e-30f);
     for (int64_t channel = 0; channel < WIDTH; channel += LANES)
@@ -197,7 +203,7 @@ static void ask(const float *query, Room *room, int64_t i) {
 static void attend_block(const float *queries, int64_t query_stride, int64_t n_here, Packed packed,
                          int64_t n_keys, int64_t n_all, float factor, Room *room, float *found,
                          int64_t found_stride) {
-    memset(room, 0, sizeof *room);
+    memset(room, 0, offsetof(Room, largest));
     for (int64_t i = 0; i < n_here; i++) {
         ask(queries + i * query_stride, room, i);
         room->steps[i] *= *packed.key_step * factor;
@@ -242,8 +248,8 @@ int64_t tympan_attend_int8_bytes(int64_t n_heads, int64_t n_keys, int32_t n_thre
 
 /* `found` of `queries` at all of `keys`, of which scores are multiplied by `factor`. */
 void tympan_attend_int8(const Heads *queries, const Heads *keys, const Heads *values, const Heads *found,
-                         int64_t n_rows, int64_t n_heads, int64_t n_queries, int64_t n_keys, float factor,
-                         char *memory, int32_t n_threads) {
+                        int64_t n_rows, int64_t n_heads, int64_t n_queries, int64_t n_keys, float factor,
+                        char *memory, int32_t n_threads) {
     int64_t n_blocks = (n_queries + QUERIES - 1) / QUERIES, head_bytes = bytes_of_head(n_keys);
     int64_t n_all = padded(n_keys);
     float in_powers = factor * 1.44269504f; /* of two */
