@@ -111,8 +111,10 @@ class TextDecoder(nn.Module):
             if tokens.shape[1] == 1 and self._is_step(text, audio):
                 return self._step_of(text, audio)(tokens, text, audio, positions=positions, mask=mask)
             if positions is mask is None and self.reads_at_once(audio, tokens.numel()):
-                states = self._step_of(text, audio)(tokens, text, audio, positions=None, mask=None)
-                return states if n_last is None else states[:, -n_last:]
+                step = self._step_of(text, audio)
+                if isinstance(step, CompiledStep):
+                    states = step(tokens, text, audio, positions=None, mask=None)
+                    return states if n_last is None else states[:, -n_last:]
         if isinstance(audio, RoundedAudio):
             raise ValueError("audio rounded for steps is read a few tokens at a time, without a trace")
         trace = trace or Trace()
