@@ -102,8 +102,7 @@ def test_a_feed_forward_half_is_its_parts(n_rows, activation):
         found = feed_forward(states, norm, first, second, activation)
         changed = second.multiply(first.multiply(norm(states), activation))
     assert found.shape == states.shape
-    # A number in the middle between two bytes may become either, and be one row's largest.
-    assert (found - states - changed).norm() < 5e-3 * changed.norm()
+    assert (found - states - changed).norm() < 1e-3 * changed.norm()
 
 
 @needs_compiler

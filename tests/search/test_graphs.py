@@ -48,11 +48,11 @@ def graphed(model, recorder):
     return twin
 
 
-def assert_alike(found, expected):
-    """The same tokens; float32 sums depend on where in memory their numbers lie."""
+def assert_alike(found, expected, *, within: float = 1e-3):
+    """The same tokens; with several threads, MKL's sums depend on where in memory their numbers lie."""
     assert [answer.hypothesis.tokens for answer in found] == [answer.hypothesis.tokens for answer in expected]
     for answer, other in zip(found, expected, strict=True):
-        assert answer.hypothesis.sum_logprob == pytest.approx(other.hypothesis.sum_logprob, abs=1e-3)
+        assert answer.hypothesis.sum_logprob == pytest.approx(other.hypothesis.sum_logprob, abs=within)
 
 
 SEARCHES = [
@@ -87,8 +87,8 @@ def test_a_graph_is_recorded_once_for_all_pools(graphed, recorder, audio):
         answers.append(run_continuously(DecodingPool(graphed, VOCABULARY, options), audio, submitted, 0)[0])
         gc.collect()
         counts.append(recorder.n_recorded)
-    assert_alike(answers[1], answers[0])
-    assert_alike(answers[2], answers[0])
+    for answer in answers[1:]:
+        assert_alike(answer, answers[0], within=1e-5)
     assert counts[1] == counts[2]
 
 
@@ -97,7 +97,8 @@ def test_what_a_copy_records_is_its_own(graphed, recorder, audio):
     submitted = some_tasks(1, (0.0,), 4)
     before = run_continuously(DecodingPool(graphed, VOCABULARY, options), audio, submitted, 1)[0]
     twin, n_before = copy.deepcopy(graphed), recorder.n_recorded
-    assert_alike(run_continuously(DecodingPool(twin, VOCABULARY, options), audio, submitted, 1)[0], before)
+    of_twin = run_continuously(DecodingPool(twin, VOCABULARY, options), audio, submitted, 1)[0]
+    assert_alike(of_twin, before, within=1e-5)
     assert twin.model.decoder._graphed_step is not graphed.model.decoder._graphed_step
     assert recorder.n_recorded == n_before  # the recorder was copied too
     moved = graphed.double()

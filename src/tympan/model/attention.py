@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from tympan.model.cache import LayerKeysValues
 from tympan.model.compiled.attention import (
     attend_by_tiles,
-    attend_in_bytes,
+    attend_in_int8,
     attends_by_tiles,
-    attends_in_bytes,
+    attends_in_int8,
 )
 from tympan.model.cpu import this_cpu
 
@@ -112,8 +112,8 @@ class Attention(nn.Module):
             sees_all = mask is None and not is_causal and not self.training
             if sees_all and attends_by_tiles(asked, remembered.keys):
                 found = attend_by_tiles(asked, remembered.keys, remembered.values)
-            elif sees_all and self.rounds_floats and attends_in_bytes(asked, remembered.keys):
-                found = attend_in_bytes(asked, remembered.keys, remembered.values)
+            elif sees_all and self.rounds_floats and attends_in_int8(asked, remembered.keys):
+                found = attend_in_int8(asked, remembered.keys, remembered.values)
             elif sees_all and attends_by_products(remembered.keys):
                 found = attend_by_products(asked, remembered.keys, remembered.values)
             else:

@@ -205,7 +205,7 @@ def rounds_by_rows(*layers: nn.Linear) -> bool:
     return is_plain and all(can_compile(layer.in_features) for layer in layers)
 
 
-def can_convolve_by_rows(*convolutions: nn.Conv1d) -> bool:
+def convolves_by_rows(*convolutions: nn.Conv1d) -> bool:
     """Whether `Int8RowsConvolution` can take the place of `convolutions`."""
     is_plain = all(convolution.weight.dtype == torch.float32 for convolution in convolutions)
     return is_plain and can_compile(INPUTS_AT_ONCE)

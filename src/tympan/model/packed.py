@@ -20,7 +20,7 @@ from tympan.model.int8_encoder import (
     Int8PositionsLinear,
     Int8RowsConvolution,
     Int8RowsLinear,
-    can_convolve_by_rows,
+    convolves_by_rows,
     feed_forward_by_rows,
     post_operation,
     rounds_by_rows,
@@ -109,7 +109,7 @@ def pack_audio_layers(model: Any, *, is_int8: bool) -> None:  # noqa: ANN401  (a
     by_tiles = not is_int8 and encodes_by_tiles(encoder)
     if by_tiles:
         encoder.layer_norm = TiledNorm(encoder.layer_norm)
-    by_rows = is_int8 and can_convolve_by_rows(encoder.conv1, encoder.conv2)
+    by_rows = is_int8 and convolves_by_rows(encoder.conv1, encoder.conv2)
     if by_tiles or by_rows:
         kind = TiledConvolution if by_tiles else Int8RowsConvolution
         encoder.conv1, encoder.conv2 = kind(encoder.conv1), kind(encoder.conv2)

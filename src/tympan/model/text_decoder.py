@@ -187,8 +187,9 @@ class TextDecoder(nn.Module):
 
         Text is then written to a `SelfAttentionCache`, without padding, and nothing of it is kept.
         """
-        is_rounded = isinstance(audio, RoundedAudio) and n_tokens <= _MOST_AT_ONCE
-        return is_rounded and self.is_compiled and CompiledStep.can_hear(audio.rounded)
+        if not isinstance(audio, RoundedAudio) or n_tokens > _MOST_AT_ONCE:
+            return False
+        return self.is_compiled and CompiledStep.can_hear(audio)
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""

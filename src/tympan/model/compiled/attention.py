@@ -23,8 +23,8 @@ def attends_by_tiles(queries: Tensor, keys: Tensor) -> bool:
     return _are_suited(queries, keys, torch.bfloat16) and has_tiles()
 
 
-def attends_in_bytes(queries: Tensor, keys: Tensor) -> bool:
-    """Whether `attend_in_bytes` is there and quicker for these [N, H, T, K]; it makes no gradients."""
+def attends_in_int8(queries: Tensor, keys: Tensor) -> bool:
+    """Whether `attend_in_int8` is there and quicker for these [N, H, T, K]; it makes no gradients."""
     return _are_suited(queries, keys, torch.float32) and compiled().functions is not None
 
 
@@ -37,7 +37,7 @@ def attend_by_tiles(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return _attend(there.tympan_attend_tiles, there.tympan_attend_tiles_bytes, queries, keys, values)
 
 
-def attend_in_bytes(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def attend_in_int8(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """The same for float32: all are rounded to bytes, 254 steps, or without VNNI 126 for queries and shares.
 
     A head's keys have a step in common, less what they all share; a query, a channel of the values and the

@@ -70,7 +70,8 @@ static void pack_keys(const float *keys, int64_t stride, int64_t n_keys, int64_t
     float means[WIDTH], distances[WIDTH];
     look(keys, stride, n_keys, means, distances);
     Floats most = all(1e-30f);
-    for (int64_t channel = 0; channel < WIDTH; channel += LANES) most = larger(most, load(distances + channel));
+    for (int64_t channel = 0; channel < WIDTH; channel += LANES)
+        most = larger(most, load(distances + channel));
     float factor = LARGEST / largest(most);
     *to.key_step = 1.0f / factor;
     memset(to.keys, 0, n_padded * WIDTH);
@@ -174,7 +175,7 @@ static inline void share(Room *room, int64_t query, int64_t n_keys, int64_t n_pa
     } else {
         weight = power_of_two(all(top - room->largest[query]));
     }
-    float shift = LEVEL_BITS - top;
+    float shift = log2f(MOST_LEVELS) - top;
     Ints total = no_ints(), other_total = no_ints();
     for (int64_t key = 0; key < n_padded; key += UNIT) {
         Ints four[4];

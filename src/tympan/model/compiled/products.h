@@ -19,8 +19,8 @@
 /* Left to itself, GCC has more products under way than there are registers. */
 #define IN_THIS_ORDER(sum) __asm__ volatile("" : "+v"(sum))
 
-/* Add to `sums` the products of `n` groups of each row with those of each vector. Rows, vectors, and a vector's
- * next groups lie so many bytes apart. */
+/* Add to `sums` the products of `n` groups of each row with those of each vector. Rows, vectors, and a
+ * vector's next groups lie so many bytes apart. */
 static inline __attribute__((always_inline)) void sum_products(const uint8_t *rows, int64_t row_stride,
                                                                const int8_t *weights, int64_t vector_stride,
                                                                int64_t group_stride, int64_t n,

@@ -1,5 +1,5 @@
-/* One token more for every row, or a few: what lean_step.py does in PyTorch's operations, in a single call. A step
- * waits for memory; as some 150 operations, whose code and whose numbers come from memory too, it waits
+/* One token more for every row, or a few: what lean_step.py does in PyTorch's operations, in a single call. A
+ * step waits for memory; as some 150 operations, whose code and whose numbers come from memory too, it waits
  * nearly twice as long.
  *
  * Shapes: N rows that get T tokens each, D width, H heads of K = D / H channels, B windows with N / B rows
@@ -226,7 +226,8 @@ typedef struct {
 } Room;
 
 static Room room_for(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows) {
-    int64_t width = decoder->width, n_inner = decoder->n_inner, n_columns = text->length + text->n_tokens, line = 64;
+    int64_t width = decoder->width, n_inner = decoder->n_inner, line = 64;
+    int64_t n_columns = text->length + text->n_tokens;
     int64_t longest = n_columns > audio->n_positions ? n_columns : audio->n_positions;
     Room room;
     room.read = n_rows * 3 * width * 4;
@@ -246,8 +247,8 @@ int64_t tympan_step_bytes(const Decoder *decoder, const Text *text, const Audio 
     return room.of_threads + n_threads * room.bytes_per_thread;
 }
 
-/* Embedded states of `n_rows` tokens, [N, T, D], become those behind the last norm; the text's next columns
- * are written. */
+/* Embedded states [N, T, D], of which `n_rows` are all N * T, become those behind the last norm; the text's
+ * next columns are written. */
 void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows, float *states,
                  char *memory, int32_t n_threads) {
     int64_t width = decoder->width, n_heads = decoder->n_heads, n_channels = width / n_heads;

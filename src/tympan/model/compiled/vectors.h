@@ -11,7 +11,6 @@
 
 #define LANES 16
 #define MOST_LEVELS 255 /* the largest byte that states are rounded to */
-#define LEVEL_BITS 7.99435344f /* the power of two that it is */
 
 typedef __m512 Floats;
 typedef __m512i Ints;
@@ -84,8 +83,8 @@ static inline int32_t sum_ints(Ints numbers) { return _mm512_reduce_add_epi32(nu
 static inline void store_signed_bytes(int8_t *to, Ints numbers) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(numbers));
 }
-/* Four vectors of numbers from 0 on as bytes, those above 255 as 255: four of the first, four of the second and
- * so on, and then the next four of each. */
+/* Four vectors of numbers from 0 on as bytes, those above 255 as 255: four of the first, four of the second
+ * and so on, and then the next four of each. */
 static inline Ints as_bytes(const Ints four[4]) {
     return _mm512_packus_epi16(_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
 }
@@ -101,9 +100,7 @@ static inline Ints whole_powers(Floats powers) {
 #define LANES 8
 #if defined(__AVXVNNI__)
 #define MOST_LEVELS 255
-#define LEVEL_BITS 7.99435344f
 #else
-#define LEVEL_BITS 6.98868469f
 #define MOST_LEVELS 127 /* pairs of products are summed in 16 bits, which larger ones would overflow */
 #endif
 
