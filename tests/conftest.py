@@ -41,6 +41,22 @@ def _torch_threads() -> int | None:
     return None if torch is None else torch.get_num_threads()
 
 
+@pytest.fixture(params=["a stand-in", "a GPU"])
+def gpu(request) -> Iterator[None]:
+    """A CUDA GPU: one for which the CPU computes, and a real one where there is one."""
+    import torch
+
+    if request.param == "a stand-in":
+        from stand_in_device import stand_in
+
+        with stand_in():
+            yield
+    elif torch.cuda.is_available():
+        yield
+    else:
+        pytest.skip("needs a CUDA GPU")
+
+
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """The recording that the repository carries."""

@@ -484,7 +484,7 @@ class TestSamples:
         for source in (samples.clone().requires_grad_(), torch.nn.Parameter(samples.clone())):
             torch.testing.assert_close(torch.from_numpy(read_waveform(source)), expected)
 
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    @pytest.mark.usefixtures("gpu")
     def test_tensor_on_the_gpu(self):
         assert_is_tone(read_waveform(torch.from_numpy(tone()[:, 0]).cuda()))
 

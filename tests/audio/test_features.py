@@ -84,7 +84,7 @@ def test_a_recording_without_samples_is_refused():
         read_recording([], 80)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.usefixtures("gpu")
 def test_features_on_a_gpu_equal_the_cpu():
     samples = torch.from_numpy(noise(100_000))
     on_gpu = log_mel_spectrogram(samples.cuda(), 80).cpu()

@@ -341,7 +341,7 @@ def test_results_do_not_depend_on_the_order_of_calls_or_on_the_batch():
     np.testing.assert_array_equal(first, ours(SHORT, sampling_rate=RATE).input_features)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.usefixtures("gpu")
 def test_features_made_on_a_gpu_are_handed_out_on_the_cpu():
     ours = WhisperFeatureExtractor()
     here, there = (ours(LONG, sampling_rate=RATE, device=d, return_tensors="pt") for d in ("cpu", "cuda"))

@@ -143,7 +143,7 @@ def test_a_mask_in_samples_is_refused():
         mask_features(features(), torch.ones(B, W * 160), **SETTINGS)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.usefixtures("gpu")
 def test_a_gpu_gets_the_same_mask():
     results = []
     for device in ("cpu", "cuda"):

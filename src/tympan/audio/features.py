@@ -100,7 +100,9 @@ def log10_mel(samples: Tensor, n_mels: int, framing: Framing = WHISPER_FRAMING) 
 
 def scale_log10_mel(levels: Tensor, peak: Tensor | float) -> Tensor:
     """Encoder features from unscaled `levels`: cut off 8 powers of ten below `peak`, then (x + 4) / 4."""
-    floor = torch.as_tensor(peak - DYNAMIC_RANGE_LOG10, dtype=levels.dtype, device=levels.device)
+    floor = peak - DYNAMIC_RANGE_LOG10
+    if not isinstance(floor, Tensor):
+        floor = levels.new_full((), floor)
     return (torch.maximum(levels, floor) + 4.0) / 4.0
 
 

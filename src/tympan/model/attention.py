@@ -105,7 +105,7 @@ class Attention(nn.Module):
             mask = causal_mask(n_queries, n_keys, queries)
         is_causal = mask is None and causal and n_queries > 1
         if weights is not None and heads is not None:
-            weights.append(_shares(queries[:, heads], remembered.keys[:, heads], mask))
+            weights.append(_shares(_of_heads(queries, heads), _of_heads(remembered.keys, heads), mask))
             weights = None
         if self.is_fused and weights is None:
             asked = queries.to(remembered.keys.dtype)
@@ -157,6 +157,11 @@ class Attention(nn.Module):
         """[N, T, kinds × D] as [N, H, T, K] of each kind."""
         by_head = projected.view(*projected.shape[:2], n_kinds, self.n_heads, -1)
         return by_head.permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _of_heads(states: Tensor, heads: Sequence[int]) -> Tensor:
+    """Those `heads` of `states` [N, H, T, K]; an index with a list would make a GPU wait for it."""
+    return torch.stack([states[:, head] for head in heads], dim=1)
 
 
 def _shares(queries: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:

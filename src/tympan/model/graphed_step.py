@@ -9,6 +9,7 @@ and the audio. Attention looks at all columns that there are, under a mask.
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,22 +27,42 @@ from tympan.model.row_cache import RowCache
 Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], object], Tensor]]
 """`record(run)`: what does again, with the same memory, what `run` does; and where its result will lie."""
 
+MakeRecord = Callable[[torch.device], Record]
+"""What records on a device."""
+
 _MOST_GRAPHS = 64
 _ROUNDS_TO_WARM_UP = 3
 
 
-def record_cuda_graph(run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-    """`run` as a CUDA graph on the current device."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # libraries take memory and choose kernels at their first calls
-        for _ in range(_ROUNDS_TO_WARM_UP):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = run()
-    return graph.replay, result
+class CudaGraphs:
+    """Records CUDA graphs on `device`, none of which is to run while another does.
+
+    They share one stream and one pool of memory: what each writes on its way the next may write over, and so
+    a result holds until another graph runs.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        """What starts `run` as one graph, and where its result will lie."""
+        with torch.cuda.device(self._device):
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):  # libraries take memory and choose kernels at first calls
+                for _ in range(_ROUNDS_TO_WARM_UP):
+                    run()
+            torch.cuda.current_stream().wait_stream(self._stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._stream,
+                capture_error_mode="thread_local",  # what other threads ask of the GPU meanwhile is no fault
+            ):
+                result = run()
+        return graph.replay, result
 
 
 @dataclass(frozen=True)
@@ -75,12 +96,13 @@ class GraphedStep:
     """The steps of a `TextDecoder` in evaluation mode, whose parameters and modules stay what they are.
 
     There is a graph for each number of rows and windows and each place where the text lies. The audio is
-    copied when it is another than at the step before.
+    copied when it is another than at the step before. Threads take turns.
     """
 
-    def __init__(self, decoder: Any, record: Record) -> None:  # noqa: ANN401  (TextDecoder, which imports this)
+    def __init__(self, decoder: Any, make_record: MakeRecord) -> None:  # noqa: ANN401  (TextDecoder)
         self._step = _FixedStep(decoder)
-        self._record = record
+        self._record = make_record(decoder.layer_norm.weight.device)
+        self._turn = threading.Lock()
         self._graphs: OrderedDict[tuple[int, int, int], _Graph] = OrderedDict()
         self._audio: CrossAttentionCache | None = None
         self._copied: weakref.ref[CrossAttentionCache] | None = None
@@ -106,6 +128,13 @@ class GraphedStep:
         assert isinstance(text, RowCache)
         assert isinstance(audio, CrossAttentionCache)
         text.reserve(1)
+        with self._turn:
+            hidden = self._run(tokens, text, audio)
+        text.advance(1)
+        return hidden[:, None]
+
+    def _run(self, tokens: Tensor, text: RowCache, audio: CrossAttentionCache) -> Tensor:
+        """Hidden states [N, D], in memory of their own."""
         held = self._hold(audio)
         key = (len(tokens), audio.n_windows, text.buffers[0][0].data_ptr())
         graph = self._graphs.get(key)
@@ -117,8 +146,7 @@ class GraphedStep:
             self._graphs.move_to_end(key)
             graph.inputs.fill(tokens, text)
         graph.replay()
-        text.advance(1)
-        return graph.hidden.clone()[:, None]  # the next step writes there
+        return graph.hidden.clone()
 
     def _recorded(self, tokens: Tensor, text: RowCache, audio: CrossAttentionCache) -> _Graph:
         held = _Inputs(torch.empty_like(tokens[:, 0]), torch.empty_like(tokens[:, 0]), tokens.new_empty(1))

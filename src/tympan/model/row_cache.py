@@ -21,6 +21,7 @@ from tympan.model.cache import (
     PositionedCache,
     SelfAttentionCache,
 )
+from tympan.model.sending import to_device
 
 _SPARE_COLUMNS = 64
 """Room beyond the longest row: so many steps lie between two moves of everything to the left."""
@@ -34,8 +35,10 @@ class RowBuffers:
 
     def take(self, shape: tuple[int, ...], like: Sequence[LayerKeysValues]) -> list[LayerKeysValues]:
         """Buffers of numbers of `shape`, of the type and on the device of `like`, for as many layers."""
-        free = self._free[self._kind(shape, like)]
-        return free.pop() if free else _zeros(shape, like)
+        try:
+            return self._free[self._kind(shape, like)].pop()
+        except IndexError:  # asked for first, so that no other thread takes the last one in between
+            return _zeros(shape, like)
 
     def give_back(self, layers: list[LayerKeysValues]) -> None:
         """Nobody uses `layers` any more."""
@@ -134,8 +137,7 @@ class RowCache(PositionedCache):
         if not changed:
             return
         device = self._layers[0].keys.device
-        places = torch.tensor(changed, device=device)
-        sources = torch.tensor([rows[place] for place in changed], device=device)
+        places, sources = to_device([changed, [rows[place] for place in changed]], device)
         columns = slice(first_column, self.length)
         for buffer in self._every_buffer():
             part = buffer[:, :, columns]

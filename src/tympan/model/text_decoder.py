@@ -22,7 +22,7 @@ from tympan.model.cache import (
     TextCache,
 )
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
-from tympan.model.graphed_step import GraphedStep, Record, record_cuda_graph
+from tympan.model.graphed_step import CudaGraphs, GraphedStep, MakeRecord
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio
 from tympan.model.row_cache import RowBuffers, RowCache
@@ -61,13 +61,13 @@ class TextDecoder(nn.Module):
         self.rounds_audio = False
         self._lean_step: LeanStep | None = None
         self._compiled_step: CompiledStep | None = None
-        self._record: Record | None = None
+        self._make_record: MakeRecord | None = None
         self._graphed_step: GraphedStep | None = None
         self._row_buffers: RowBuffers | None = None
 
-    def graph_steps(self, record: Record = record_cuda_graph) -> None:
+    def graph_steps(self, make_record: MakeRecord = CudaGraphs) -> None:
         """Let steps of rows that come and go be recorded as graphs, and replayed."""
-        self._record, self._row_buffers = record, RowBuffers()
+        self._make_record, self._row_buffers = make_record, RowBuffers()
 
     def row_cache(self) -> RowCache:
         """An empty cache for rows that come and go."""
@@ -193,9 +193,9 @@ class TextDecoder(nn.Module):
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""
-        if self._record is not None and GraphedStep.can_read(text, audio):
+        if self._make_record is not None and GraphedStep.can_read(text, audio):
             if self._graphed_step is None:
-                self._graphed_step = GraphedStep(self, self._record)
+                self._graphed_step = GraphedStep(self, self._make_record)
             return self._graphed_step
         if self._compiled_step is None and self._lean_step is None and self.is_compiled:
             self._compiled_step = CompiledStep(self)

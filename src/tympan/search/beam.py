@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tympan.model.sending import to_device
 from tympan.model.top_tokens import top_tokens
 from tympan.search.hypothesis import Hypothesis
 
@@ -31,18 +32,16 @@ class BeamSearch:
         n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
         logprobs, tokens = top_tokens(logits.log_softmax(dim=1), n_candidates)  # [N', n_rows + 1]
-        sums = torch.tensor([score for beam in self._beams for score in beam.sum_logprobs])
-        scores = (sums.to(logits.device)[:, None] + logprobs).tolist()
+        sums = to_device([score for beam in self._beams for score in beam.sum_logprobs], logits.device)
+        windows = _by_window(*_read(sums[:, None] + logprobs, tokens), n_rows_now)
         next_tokens, rows = [], []
-        for number, (beam, candidates) in enumerate(
-            zip(self._beams, _by_window(scores, tokens.tolist(), n_rows_now), strict=True)
-        ):
+        for number, (beam, candidates) in enumerate(zip(self._beams, windows, strict=True)):
             start = number * n_rows_now
             for _, row, token in beam.take(candidates, written[start : start + n_rows_now]):
                 next_tokens.append(token)
                 rows.append(start + row)
         sources = None if rows == list(range(len(logits))) else rows
-        return torch.tensor(next_tokens, device=logits.device), sources
+        return to_device(next_tokens, logits.device), sources
 
     def finished(self) -> list[bool]:
         """Of each window, whether beam_size × patience hypotheses have ended, or none can go on."""
@@ -102,6 +101,14 @@ class _Beam:
         for score, row in by_score[: max(0, self.n_rows - len(answers))]:
             answers.append(Hypothesis(tuple(written[row].tolist()), score))
         return answers
+
+
+def _read(scores: Tensor, tokens: Tensor) -> tuple[list[list[float]], list[list[int]]]:
+    """Both, float32 and int64 [N, C], as lists; a GPU is waited for once, not twice."""
+    if scores.device.type == "cpu":
+        return scores.tolist(), tokens.tolist()
+    both = torch.stack((scores, tokens.to(scores.dtype))).tolist()  # float32 holds every token there is
+    return both[0], [[int(token) for token in row] for row in both[1]]
 
 
 def _by_window(scores: list[list[float]], tokens: list[list[int]], n_rows: int) -> list[list[Candidate]]:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, CrossAttentionCache, SelfAttentionCache
 from tympan.model.row_cache import AudioRows
+from tympan.model.sending import to_device
 from tympan.model.whisper import Whisper
 from tympan.search.beam import BeamSearch
 from tympan.search.hotwords import BoostedSequence
@@ -240,7 +241,7 @@ class _Group:
         tokens, sources = chooser.choose(logits, self._written)
         if sources is not None:
             text.select(sources, text.length - max(window.n_written for window in self._open))
-            self._written = self._written[torch.tensor(sources, device=tokens.device)]
+            self._written = self._written[to_device(sources, tokens.device)]
         self._written = torch.cat((self._written, tokens[:, None]), dim=1)
         for window in self._open:
             window.n_written += 1

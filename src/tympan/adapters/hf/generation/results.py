@@ -185,8 +185,8 @@ def _token_times(
         weights = weights[:, :, : task.n_frames // _FRAMES_PER_POSITION]
 
     positions = token_positions(weights, median_filter_width=kept.median_filter_width)
-    spoken = torch.as_tensor(positions, device=times.device).double() * POSITION_S
-    times[n_prompt : n_prompt + n_found - 1] = spoken.float()
+    spoken = (torch.as_tensor(positions).double() * POSITION_S).float()  # not every GPU has float64
+    times[n_prompt : n_prompt + n_found - 1] = spoken.to(times.device)
     times[n_prompt + n_found - 1 :] = times[n_prompt + n_found - 2]
     return times
 
