@@ -298,6 +298,9 @@ _entered: list[StandInDevice] = []
 
 @functools.cache
 def _load_guards() -> None:
+    """Let PyTorch know of devices of both types; whoever has real ones keeps to those."""
+    if torch.backends.cuda.is_built() or torch.backends.mps.is_built():
+        pytest.skip("the stand-in for a GPU takes the place of PyTorch's own, which this one has")
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("the stand-in for a GPU needs g++")
@@ -312,7 +315,7 @@ def _load_guards() -> None:
 
 @contextlib.contextmanager
 def stand_in(kind: str = "cuda") -> Iterator[StandInDevice]:
-    """Let there be a GPU of type `kind`. Without g++ the test is skipped."""
+    """Let there be a GPU of type `kind`; a test is skipped without g++, or if PyTorch is built for GPUs."""
     _load_guards()
     device = StandInDevice(kind)
     patches: dict[Any, dict[str, Any]] = {torch: {"Generator": _Generator}}

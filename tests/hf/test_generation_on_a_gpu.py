@@ -99,6 +99,20 @@ def test_generate(model, model_on, name, kind):
     assert_same(found, moved(expected, "cpu"))
 
 
+@pytest.mark.parametrize(
+    "arguments", [{}, {"num_beams": 3, "return_timestamps": True}, {"do_sample": True, **NO_TIMES}]
+)
+def test_a_token_is_waited_for_once(model, model_on, arguments):
+    with stand_in() as gpu:
+        there, features = model_on("cuda"), sound(2, WINDOW).to("cuda")
+        gpu.waits.clear()
+        n_tokens = there.generate(features, **EN, **arguments).shape[1]
+    often = {place: count for place, count in gpu.waits.items() if count > 10}
+    assert n_tokens > 30
+    assert list(often) == ["aten._local_scalar_dense.default in adapters/hf/generation/search.py"]
+    assert n_tokens <= sum(often.values()) <= n_tokens + 1  # the last end of text is not among them
+
+
 @both_kinds
 def test_an_assistant(model, model_on, kind):
     expected = model.generate(sound(1, WINDOW), **EN)

@@ -298,8 +298,10 @@ class BeamRows:
             self._done.is_finished, self._done.scores.amin(dim=1, keepdim=True), _NEVER
         )  # [B, G]
         self._may_improve = self._may_improve & (possible > worst).any(dim=-1, keepdim=True)
-        all_full = bool(self._done.is_finished.all()) and settings.early_stopping is True
-        self._is_over = all_full or not bool(self._may_improve.any()) or bool(ends.all())
+        is_over = ~self._may_improve.any() | ends.all()
+        if settings.early_stopping is True:
+            is_over |= self._done.is_finished.all()
+        self._is_over = bool(is_over)  # the one number of a step that a GPU is waited for
 
 
 def _draw(scores: Tensor) -> Tensor:
