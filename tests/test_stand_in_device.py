@@ -11,41 +11,42 @@ from stand_in_device import stand_in
 
 
 @pytest.fixture(params=["cuda", "mps"])
-def gpu(request):
+def there(request):
+    """A stand-in of either kind."""
     with stand_in(request.param) as device:
         yield device
 
 
 @pytest.fixture
-def numbers(gpu):
-    return torch.arange(6.0, device=gpu.device).view(2, 3)
+def numbers(there):
+    return torch.arange(6.0, device=there.device).view(2, 3)
 
 
-def test_tensors_lie_on_it(gpu, numbers):
-    assert numbers.device == gpu.device
-    assert (numbers[:, 1:] + 1).device == gpu.device
-    layer = nn.Linear(3, 2).to(gpu.device)
-    assert layer.weight.device == gpu.device
+def test_tensors_lie_on_it(there, numbers):
+    assert numbers.device == there.device
+    assert (numbers[:, 1:] + 1).device == there.device
+    layer = nn.Linear(3, 2).to(there.device)
+    assert layer.weight.device == there.device
     assert layer(numbers).sum().cpu().isfinite()
     with torch.inference_mode():
         assert (numbers[0] @ numbers[1]).item() == 14
 
 
-def test_it_shares_nothing_with_the_host(gpu, numbers):
+def test_it_shares_nothing_with_the_host(there, numbers):
     with pytest.raises(RuntimeError, match="same device"):
         numbers + torch.ones(3)
     with pytest.raises(RuntimeError, match="same device"):
         nn.Linear(3, 2)(numbers)
     with pytest.raises(TypeError, match="cpu"):
         np.asarray(numbers)
-    assert (numbers + torch.tensor(1.0)).device == gpu.device  # a number may come from anywhere
+    assert (numbers + torch.tensor(1.0)).device == there.device  # a number may come from anywhere
 
 
-def test_what_it_cannot_compute(gpu, numbers):
+def test_what_it_cannot_compute(there, numbers):
     whole = numbers.long()
     with pytest.raises(RuntimeError, match="not implemented"):
         whole @ whole.T
-    if gpu.device.type == "mps":
+    if there.device.type == "mps":
         with pytest.raises(TypeError, match="float64"):
             numbers.double()
     else:
@@ -66,18 +67,18 @@ def test_what_it_cannot_compute(gpu, numbers):
         lambda numbers: torch.equal(numbers, numbers),
     ],
 )
-def test_what_makes_the_host_wait_is_counted(gpu, numbers, ask):
-    gpu.waits.clear()
+def test_what_makes_the_host_wait_is_counted(there, numbers, ask):
+    there.waits.clear()
     ask(numbers)
-    assert sum(gpu.waits.values()) == 1
+    assert sum(there.waits.values()) == 1
 
 
-def test_what_does_not_is_not(gpu, numbers):
-    gpu.waits.clear()
+def test_what_does_not_is_not(there, numbers):
+    there.waits.clear()
     numbers.masked_fill_(numbers > 2, 0).index_select(0, torch.zeros_like(numbers[0], dtype=torch.int64))
-    torch.zeros(3, device=gpu.device).softmax(0)
-    torch.ones(3).pin_memory().to(gpu.device, non_blocking=True)
-    assert not gpu.waits
+    torch.zeros(3, device=there.device).softmax(0)
+    torch.ones(3).pin_memory().to(there.device, non_blocking=True)
+    assert not there.waits
 
 
 def recorded(run):

@@ -1,7 +1,8 @@
 /* AMX in plain C, included before each source: what its tiles hold and what their products are.
  *
  * Source: Intel's instruction set reference, TDPBF16PS, TILELOADD, TILESTORED. A tile has 16 rows of 64 bytes
- * here, as the sources configure them all; and a thread that has configured none has no tiles, as there.
+ * here, as the sources configure them all; and a thread that has configured none has no tiles, as there. Each
+ * source has tiles of its own.
  */
 #include <immintrin.h>
 #include <stdint.h>

@@ -11,16 +11,12 @@ from pathlib import Path
 import pytest
 
 from tympan.model.compiled.library import compiled, has_tiles
+from tympan.model.cpu import _linux_finds
 
 HERE = Path(__file__).parent
 NEED_AMX = [HERE.parent / "model" / name for name in ("test_tiled.py", "test_compiled_attention.py")]
-CPUINFO = Path("/proc/cpuinfo")
-
-
-def has_the_rest() -> bool:
-    """Whether the processor has what the same sources use beside AMX."""
-    flags = set(CPUINFO.read_text("utf-8").split()) if CPUINFO.exists() else set()
-    return {"avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512vbmi"} <= flags
+BESIDE_AMX = ("avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512vbmi")
+"""What the same sources use too, as Linux calls it."""
 
 
 def knows_amx(compiler: str) -> bool:
@@ -30,7 +26,9 @@ def knows_amx(compiler: str) -> bool:
 
 @pytest.mark.skipif(has_tiles(), reason="AMX is here: they run as they are")
 @pytest.mark.skipif(compiled().functions is None, reason=f"nothing compiled: {compiled().reason}")
-@pytest.mark.skipif(not has_the_rest(), reason="no AVX512 with bfloat16 and byte permutations here")
+@pytest.mark.skipif(
+    not all(map(_linux_finds, BESIDE_AMX)), reason="no AVX512 with bfloat16 and byte permutations here"
+)
 def test_what_needs_amx(tmp_path):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not knows_amx(compiler):

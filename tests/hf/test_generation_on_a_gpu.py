@@ -37,7 +37,7 @@ CALLS = {
         {**LONG, "return_token_timestamps": True, "return_segments": True},
     ),
     "different lengths": (sound(2, 250, 3) * MASK[:, None], {**LONG, "attention_mask": MASK}),
-}  # fmt: skip
+}
 ON_BOTH = (
     "timestamps",
     "beams",

@@ -67,9 +67,9 @@ def test_the_text_is_that_of_the_cpu(tiny_en, loaded, sample, way, kind):
 def test_steps_as_cuda_graphs(tiny_en, loaded, sample):
     expected = tiny_en.transcribe(sample)
     n_calls = []
-    for cuda_graphs in (True, False):
+    for choices in ({"cuda_graphs": True}, {}):
         with stand_in() as gpu:
-            transcriber = loaded("cuda", cuda_graphs=cuda_graphs)
+            transcriber = loaded("cuda", **choices)
             before = gpu.n_calls
             assert transcriber.transcribe(sample).text == expected.text
             n_calls.append(gpu.n_calls - before)

@@ -102,7 +102,7 @@ def scale_log10_mel(levels: Tensor, peak: Tensor | float) -> Tensor:
     """Encoder features from unscaled `levels`: cut off 8 powers of ten below `peak`, then (x + 4) / 4."""
     floor = peak - DYNAMIC_RANGE_LOG10
     if not isinstance(floor, Tensor):
-        floor = levels.new_full((), floor)
+        floor = levels.new_full((), floor)  # made where it is used: nothing has to be sent to a GPU
     return (torch.maximum(levels, floor) + 4.0) / 4.0
 
 

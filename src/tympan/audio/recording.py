@@ -37,7 +37,7 @@ class Recording:
     def __init__(self, blocks: list[Tensor], n_samples: int) -> None:
         """`blocks` are unscaled log10 mel levels [M, frames], all but the last 3000 frames long."""
         self._blocks = blocks
-        self._peak = float(torch.stack([block.max() for block in blocks]).max())
+        self._peak = float(torch.stack([block.max() for block in blocks]).max())  # a GPU is asked once
         self.n_samples = n_samples
 
     @property
