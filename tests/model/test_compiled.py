@@ -12,14 +12,18 @@ import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
 from tympan.model import blocks, quantized
+from tympan.model.cache import CrossAttentionCache, LayerKeysValues
+from tympan.model.compiled.audio import CompiledAudio, compiled_bytes
 from tympan.model.compiled.library import compiled, functions
-from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, feed_forward, make_likeliest_exact
+from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, feed_forward
+from tympan.model.compiled.logits import make_likeliest_exact
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
 from tympan.model.lean_step import LeanStep
 from tympan.model.precision import Precision
 from tympan.model.quantized import FbgemmWeights
 from tympan.model.row_cache import RowCache
 from tympan.model.top_tokens import top_tokens
+from tympan.model.trace import Trace
 
 INT8 = Precision(torch.float32, torch.float32, torch.int8, True, "a test")
 
@@ -138,10 +142,9 @@ def test_a_step_is_that_of_pytorch(activation, n_per_window):
     prompt = torch.randint(0, 211, (n_rows, 7), generator=generator)
     tokens = torch.randint(0, 211, (n_rows, 6), generator=generator)
     with torch.inference_mode():
-        heard = model.listen(model.encode(torch.randn(2, 16, 60, generator=generator)))
-        audio = model.for_steps(heard)
+        heard = on_grid(model.listen(model.encode(torch.randn(2, 16, 60, generator=generator))))
         said = []
-        for step in (CompiledStep(decoder), LeanStep(decoder)):
+        for step, audio in ((CompiledStep(decoder), model.for_steps(heard)), (LeanStep(decoder), heard)):
             first = model.allocate_cache(n_rows)
             model.hidden(prompt, first, heard)
             text = RowCache(architecture.max_target_positions)
@@ -191,17 +194,69 @@ def test_a_few_tokens_at_once_are_what_they_are_one_by_one(n_past, n_per_window)
 
 
 @needs_compiler
-def test_the_model_takes_the_compiled_step_where_buffers_suit_it():
-    for n_positions, is_taken in ((30, True), (6, False)):  # six are too few for a vector
+@pytest.mark.parametrize("n_positions", [1, 31, 130, 300])
+@pytest.mark.parametrize("n_per_window", [1, 2, 3, 4, 5, 8])
+def test_a_step_hears_audio_of_any_length(n_positions, n_per_window):
+    """Exactly, where five bits are enough for it, and nearly, where they are not."""
+    architecture = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "max_source_positions": n_positions})
+    model = small_whisper.random_whisper(architecture, INT8, seed=3, scale=0.3)
+    generator = torch.Generator().manual_seed(n_positions)
+    features = torch.randn(2, 16, 2 * n_positions, generator=generator)
+    tokens = torch.randint(0, 211, (2 * n_per_window, 1), generator=generator)
+    with torch.inference_mode():
+        heard = model.listen(model.encode(features))
+        for audio, most in ((on_grid(heard), 0.005), (heard, 0.03)):
+            for_steps = model.for_steps(audio)
+            assert isinstance(for_steps, CompiledAudio)
+            step, exact = (model.allocate_cache(len(tokens)) for _ in range(2))
+            found = model.hidden(tokens, step, for_steps)
+            expected = model.hidden(tokens, exact, audio, trace=Trace())
+            assert (found - expected).norm() < most * expected.norm()
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_audio_takes_five_bits_a_number_and_what_says_where_they_lie(dtype):
+    heads = torch.randn(3, 1500, 2, 2, 64).to(dtype).permute(2, 0, 3, 1, 4)
+    audio = CompiledAudio.of([heads[0]], [heads[1]])
+    assert audio.n_windows == 3
+    n_bytes = 2 * 1504 * 64 * 5 // 8 + 12 * 64 * 4 * 2
+    assert [layer.shape for layer in audio.heads] == [(3, 2, n_bytes)]
+    assert audio.heads[0].numel() == 3 * compiled_bytes(1500, 2, 128)
+    alone = CompiledAudio.of([heads[0, 1:2].float()], [heads[1, 1:2].float()])
+    assert torch.equal(audio.heads[0][1:2], alone.heads[0])
+
+
+def on_grid(audio: CrossAttentionCache) -> CrossAttentionCache:
+    """`audio` as `CompiledAudio` holds it: 31 steps for what a channel has in 128 positions."""
+
+    def rounded(part: torch.Tensor) -> torch.Tensor:
+        least, most = part.amin(2, keepdim=True), part.amax(2, keepdim=True)
+        step = ((most - least) / 31).clamp(min=6.2e-5).half().float()
+        least = least.half().float()
+        return least + ((part - least) / step).round().clamp(0, 31) * step
+
+    def on_it(heads: torch.Tensor) -> torch.Tensor:
+        return torch.cat([rounded(part) for part in heads.float().split(128, 2)], 2)
+
+    return CrossAttentionCache(
+        tuple(LayerKeysValues(on_it(layer.keys), on_it(layer.values)) for layer in audio.layers)
+    )
+
+
+@needs_compiler
+def test_the_model_takes_the_compiled_step_where_heads_suit_it():
+    for n_heads, is_taken in ((4, True), (8, False)):  # eight numbers fill no vector
         architecture = Architecture.from_dict(
-            {**vars(ROUND_ARCHITECTURE), "max_source_positions": n_positions}
+            {**vars(ROUND_ARCHITECTURE), "decoder_attention_heads": n_heads}
         )
         model = small_whisper.random_whisper(architecture, INT8, seed=3, scale=0.3)
         with torch.inference_mode():
-            heard = model.listen(model.encode(torch.randn(1, 16, 2 * n_positions)))
+            heard = model.listen(model.encode(torch.randn(1, 16, 60)))
             text = model.allocate_cache(1)
             model.hidden(torch.zeros(1, 3, dtype=torch.int64), text, heard)
             audio = model.for_steps(heard)
+            assert isinstance(audio, CompiledAudio) == is_taken
             assert isinstance(model.model.decoder._step_of(text, audio), CompiledStep) == is_taken
             states = model.hidden(torch.zeros(1, 1, dtype=torch.int64), text, audio)
             assert states.isfinite().all()

@@ -16,12 +16,13 @@ import small_whisper
 from small_whisper import ROUND_ARCHITECTURE
 from tympan.config import Architecture
 from tympan.model import quantized as quantized_module
+from tympan.model import top_tokens as top_tokens_module
 from tympan.model.compiled.library import compiled
 from tympan.model.cpu import this_cpu
 from tympan.model.lean_step import _Step
 from tympan.model.precision import Precision, choose_precision
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
-from tympan.model.top_tokens import likeliest_tokens, top_tokens
+from tympan.model.top_tokens import likeliest_tokens, log_sums, top_tokens
 from tympan.model.whisper import Whisper
 from tympan.text.normalize import EnglishTextNormalizer
 
@@ -216,15 +217,22 @@ def test_top_tokens_are_the_largest(shape, k):
 
 
 @pytest.mark.parametrize("n_columns", [50, 127, 128 * 128, 51_864, 51_865, 51_866])
-def test_the_likeliest_token_is_the_first_of_the_largest(n_columns):
+def test_the_likeliest_token_is_the_first_of_the_largest(monkeypatch, n_columns):
     logits = torch.randn(6, n_columns, generator=torch.Generator().manual_seed(n_columns))
     logits[0, -1] = logits[1, 0] = 9.0
     logits[2, [n_columns // 3, n_columns // 2, n_columns - 1]] = 9.0
     logits[3] = -math.inf
     logits[4, :-1] = -math.inf
-    assert likeliest_tokens(logits).tolist() == [
+    expected = [
         row.tolist().index(largest) for row, largest in zip(logits, logits.amax(dim=1).tolist(), strict=True)
     ]
+    for is_compiled in (True, False):
+        if not is_compiled:
+            monkeypatch.setattr(top_tokens_module, "can_look_over", lambda logits: False)
+        found, sums = likeliest_tokens(logits)
+        assert found.tolist() == expected
+        torch.testing.assert_close(sums, logits.logsumexp(dim=1))
+        torch.testing.assert_close(log_sums(logits), sums)
 
 
 def test_the_likeliest_logits_are_exact(plain, quantized):

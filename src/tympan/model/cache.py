@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from tympan.model.compiled.audio import CompiledAudio
 from tympan.model.rounded_audio import RoundedAudio
 
 
@@ -160,8 +161,13 @@ class CrossAttentionCache:
 
     @cached_property
     def rounded(self) -> RoundedAudio:
-        """The same in int8, for steps; kept, once it has been asked for."""
+        """The same in int8, for steps by PyTorch's operations; kept, once it has been asked for."""
         return RoundedAudio.of(*self.buffers)
+
+    @cached_property
+    def compiled(self) -> CompiledAudio:
+        """The same for compiled steps, where `CompiledAudio` can hold it."""
+        return CompiledAudio.of(*self.buffers)
 
     @classmethod
     def join(cls, caches: Sequence[CrossAttentionCache]) -> CrossAttentionCache:
@@ -197,5 +203,5 @@ class CrossAttentionCache:
         return self.map(lambda buffer: buffer.index_select(0, windows))
 
 
-AudioCache = CrossAttentionCache | RoundedAudio
+AudioCache = CrossAttentionCache | RoundedAudio | CompiledAudio
 """What the decoder remembers of the audio. What is rounded can be read by steps alone."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, PositionedCache
+from tympan.model.compiled.audio import CompiledAudio
 from tympan.model.compiled.linear import CompiledWeights
 from tympan.model.cpu import this_cpu
 from tympan.model.quantized import FbgemmWeights, Int8Linear, Int8SparingLinear
@@ -43,6 +44,7 @@ class LeanStep:
         mask: Tensor | None,
     ) -> Tensor:
         """Hidden states [N, 1, D] of `tokens` int64 [N, 1]; arguments are those of `TextDecoder.decode`."""
+        assert not isinstance(audio, CompiledAudio)
         text.reserve(1)
         keys, values = text.buffers
         picks = []

@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from tympan.errors import OptionError
 from tympan.memory import forget_pages, give_back_freed_memory, spans_of_files
-from tympan.model.compiled.linear import CompiledWeights, can_compile, make_likeliest_exact
+from tympan.model.compiled.linear import CompiledWeights, can_compile
+from tympan.model.compiled.logits import make_likeliest_exact
 from tympan.model.cpu import this_cpu
 from tympan.model.joined import JoinedLayers, bias_of
 from tympan.model.top_tokens import top_tokens

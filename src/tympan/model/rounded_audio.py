@@ -21,7 +21,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from tympan.model.compiled.rounding import SCALE_BYTES, can_round, round_keys, round_values
+_SCALE_BYTES = 8
+"""Behind each row: its scale and its least number, float32."""
 
 _MOST_IN_PART = 400
 """Positions of the audio in a part of the keys."""
@@ -42,15 +43,9 @@ class RoundedAudio:
     def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
         """`keys` and `values` [B, H, S, K] of every layer, rounded."""
         n_windows, n_heads, n_positions, width = keys[0].shape
-        n_parts, factor = count_parts(n_positions), width**-0.5
-        if all(map(can_round, (*keys, *values))):
-            return cls(
-                [round_keys(layer, n_parts, factor) for layer in keys],
-                [round_values(layer) for layer in values],
-            )
-        in_parts = (n_windows, n_heads, n_parts, -1, width)
+        in_parts = (n_windows, n_heads, count_parts(n_positions), -1, width)
         return cls(
-            [_rounded(layer.view(in_parts).transpose(3, 4), factor=factor) for layer in keys],
+            [_rounded(layer.view(in_parts).transpose(3, 4), factor=width**-0.5) for layer in keys],
             [_rounded(layer) for layer in values],
         )
 
@@ -95,7 +90,7 @@ def count_parts(n_positions: int) -> int:
 def rounded_bytes(n_positions: int, n_heads: int, width: int) -> int:
     """Bytes of a layer's keys and values of a window, of H heads that have the `width` D together."""
     n_rows = n_heads * n_positions + width * count_parts(n_positions)
-    return 2 * width * n_positions + SCALE_BYTES * n_rows
+    return 2 * width * n_positions + _SCALE_BYTES * n_rows
 
 
 def weighted_sums(rows: Tensor, picked: Tensor, starts: Tensor, weights: Tensor) -> Tensor:

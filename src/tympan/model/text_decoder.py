@@ -21,10 +21,11 @@ from tympan.model.cache import (
     SelfAttentionCache,
     TextCache,
 )
+from tympan.model.compiled.audio import CompiledAudio, compiled_bytes, fills_vectors
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
 from tympan.model.graphed_step import CudaGraphs, GraphedStep, MakeRecord
 from tympan.model.lean_step import LeanStep
-from tympan.model.rounded_audio import RoundedAudio
+from tympan.model.rounded_audio import RoundedAudio, rounded_bytes
 from tympan.model.row_cache import RowBuffers, RowCache
 from tympan.model.trace import Trace
 
@@ -115,7 +116,7 @@ class TextDecoder(nn.Module):
                 if isinstance(step, CompiledStep):
                     states = step(tokens, text, audio, positions=None, mask=None)
                     return states if n_last is None else states[:, -n_last:]
-        if isinstance(audio, RoundedAudio):
+        if isinstance(audio, RoundedAudio | CompiledAudio):
             raise ValueError("audio rounded for steps is read a few tokens at a time, without a trace")
         trace = trace or Trace()
         n_past = 0 if text is None else text.length
@@ -169,7 +170,25 @@ class TextDecoder(nn.Module):
 
     def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
         """What steps read of `audio`, which may outlive the steps, and so does not keep it."""
-        return RoundedAudio.of(*audio.buffers) if self.rounds_audio else audio
+        if not self.rounds_audio:
+            return audio
+        is_compiled = self.is_compiled and CompiledStep.can_hear(audio)
+        return (CompiledAudio if is_compiled else RoundedAudio).of(*audio.buffers)
+
+    @property
+    def audio_bytes(self) -> int:
+        """Bytes that steps read of a window's keys and values."""
+        architecture = self.architecture
+        width, n_heads = architecture.d_model, architecture.decoder_attention_heads
+        shape = (architecture.max_source_positions, n_heads, width)
+        if not self.rounds_audio:
+            dtype = self.audio_cache_dtype or self.layer_norm.weight.dtype
+            n_bytes = 2 * width * architecture.max_source_positions * dtype.itemsize
+        elif self.is_compiled and fills_vectors(width // n_heads):
+            n_bytes = compiled_bytes(*shape)
+        else:
+            n_bytes = rounded_bytes(*shape)
+        return architecture.decoder_layers * n_bytes
 
     def allocate_cache(self, n_rows: int, capacity: int | None = None) -> SelfAttentionCache:
         """An empty cache for `n_rows` rows of `capacity` positions; by default, all there are."""
@@ -187,9 +206,7 @@ class TextDecoder(nn.Module):
 
         Text is then written to a `SelfAttentionCache`, without padding, and nothing of it is kept.
         """
-        if not isinstance(audio, RoundedAudio) or n_tokens > _MOST_AT_ONCE:
-            return False
-        return self.is_compiled and CompiledStep.can_hear(audio)
+        return isinstance(audio, CompiledAudio) and n_tokens <= _MOST_AT_ONCE
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""

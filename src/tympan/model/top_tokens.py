@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tympan.model.compiled.logits import can_look_over, look_over
+
 _BLOCK = 128
 
 
@@ -32,8 +34,19 @@ def top_tokens(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values, places.gather(-1, chosen)
 
 
-def likeliest_tokens(logits: Tensor) -> Tensor:
-    """Where the largest of `logits` [N, V] is, int64 [N]; of several equal ones, the first."""
+def log_sums(logits: Tensor) -> Tensor:
+    """`logsumexp` [N] of `logits` float32 [N, V]: less it, a logit is a log-probability."""
+    return look_over(logits)[1] if can_look_over(logits) else logits.logsumexp(dim=1)
+
+
+def likeliest_tokens(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the largest of `logits` [N, V] is, int64 [N], of several equal ones the first; and `log_sums`."""
+    if can_look_over(logits):
+        return look_over(logits)
+    return _likeliest(logits), log_sums(logits)
+
+
+def _likeliest(logits: Tensor) -> Tensor:
     if logits.device.type != "cpu":
         return logits.argmax(dim=1)
     n_rows, n_tokens = logits.shape

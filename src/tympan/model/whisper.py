@@ -15,7 +15,6 @@ from tympan.model.cache import AudioCache, CrossAttentionCache, SelfAttentionCac
 from tympan.model.packed import pack_audio_layers
 from tympan.model.precision import Precision
 from tympan.model.quantized import quantize_decoder, weight_bytes
-from tympan.model.rounded_audio import rounded_bytes
 from tympan.model.row_cache import RowCache
 from tympan.model.silence import Silence
 from tympan.model.text_decoder import TextDecoder
@@ -210,13 +209,7 @@ class Whisper(nn.Module):
             for name, module in [*decoder.layers.named_modules(), ("proj_out", self.proj_out)]
             if not name.endswith((*_AUDIO_PROJECTIONS, "encoder_attn.kv_proj"))
         )
-        width, n_positions = self.architecture.d_model, self.architecture.max_source_positions
-        if decoder.rounds_audio:
-            n_audio = rounded_bytes(n_positions, self.architecture.decoder_attention_heads, width)
-        else:
-            dtype = decoder.audio_cache_dtype or decoder.layer_norm.weight.dtype
-            n_audio = 2 * width * n_positions * dtype.itemsize
-        return n_bytes + n_windows * self.architecture.decoder_layers * n_audio
+        return n_bytes + n_windows * decoder.audio_bytes
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._silence = None  # it was made by parameters that are about to change

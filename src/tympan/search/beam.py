@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tympan.model.sending import to_device
-from tympan.model.top_tokens import top_tokens
+from tympan.model.top_tokens import log_sums, top_tokens
 from tympan.search.hypothesis import Hypothesis
 
 Candidate = tuple[float, int, int]
@@ -31,7 +31,8 @@ class BeamSearch:
         """The best `n_rows` continuations of each window that do not end; those that end are set aside."""
         n_rows_now = len(logits) // len(self._beams)  # one per window at the first step
         n_candidates = min(self.n_rows + 1, logits.shape[1])
-        logprobs, tokens = top_tokens(logits.log_softmax(dim=1), n_candidates)  # [N', n_rows + 1]
+        largest, tokens = top_tokens(logits, n_candidates)  # [N', n_rows + 1]
+        logprobs = largest - log_sums(logits)[:, None]
         sums = to_device([score for beam in self._beams for score in beam.sum_logprobs], logits.device)
         windows = _by_window(*_read(sums[:, None] + logprobs, tokens), n_rows_now)
         next_tokens, rows = [], []

@@ -39,10 +39,10 @@ class Sampler:
         if len(logits) < len(self._is_done):  # the first step: one row per window
             sources = [window for window in range(len(logits)) for _ in range(self.n_rows)]
             logits = logits[torch.tensor(sources, device=logits.device)]
-        tokens = likeliest_tokens(logits)
+        tokens, sums = likeliest_tokens(logits)
         if any(self._temperatures):
             self._draw(logits, tokens)
-        logprobs = logits.log_softmax(dim=1).gather(1, tokens[:, None])[:, 0]
+        logprobs = logits.gather(1, tokens[:, None])[:, 0] - sums
         self._sum_logprobs += logprobs.masked_fill_(self._is_done, 0.0)
         tokens.masked_fill_(self._is_done, self._end_of_text)
         self._is_done = tokens == self._end_of_text

@@ -25,10 +25,11 @@ logger = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
 _SOURCES = tuple(
     _FOLDER / f"{name}.c"
-    for name in ("linear", "linear_tiles", "logits", "rounding", "step", "attention_int8", "attention_tiles")
+    for name in ("audio", "linear", "linear_tiles", "logits", "step", "attention_int8", "attention_tiles")
 )
 _HEADERS = tuple(
-    _FOLDER / f"{name}.h" for name in ("activations", "heads", "linear", "products", "tiles", "vectors")
+    _FOLDER / f"{name}.h"
+    for name in ("activations", "audio", "heads", "linear", "products", "tiles", "vectors")
 )
 _COMPILERS = ("cc", "gcc")
 _AVX2 = ("-mavx2", "-mfma", "-mf16c")
@@ -37,6 +38,7 @@ _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx
 _FLAGS = ("-O3", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 _SECONDS_TO_COMPILE = 60.0
 _RETURN_BYTES = (
+    "tympan_head_bytes",
     "tympan_step_bytes",
     "tympan_feed_forward_bytes",
     "tympan_attend_int8_bytes",

@@ -13,6 +13,7 @@
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
+#define SOON 24        /* groups before the end of products, when memory is asked for the place of their sums */
 
 void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     Floats least = all(0.0f), most = all(0.0f);
@@ -115,8 +116,15 @@ static void multiply_tile(const Linear *layer, int64_t block, Rounded read, int6
     Ints sums[ROWS][VECTORS];
     EACH_SUM
         sums[row][i] = no_ints();
-    sum_products(read.bytes + first * layer->n_in, layer->n_in, layer->weights + block * LANES * layer->n_in,
-                 LANES * layer->n_in, LANES * GROUP, layer->n_in / GROUP, sums);
+    const uint8_t *rows = read.bytes + first * layer->n_in;
+    const int8_t *weights = layer->weights + block * LANES * layer->n_in;
+    int64_t n_groups = layer->n_in / GROUP, n_before = n_groups > SOON ? n_groups - SOON : 0;
+    int64_t apart = LANES * layer->n_in, step = LANES * GROUP;
+    sum_products(rows, layer->n_in, weights, apart, step, n_before, sums);
+    EACH_SUM
+        _mm_prefetch(to + (first + row) * stride + (block + i) * LANES, _MM_HINT_T0);
+    sum_products(rows + n_before * GROUP, layer->n_in, weights + n_before * step, apart, step,
+                 n_groups - n_before, sums);
     EACH_SUM
         put(layer, block + i, read, first + row, sums[row][i], to, stride, then);
 }

@@ -13,7 +13,6 @@ from tympan.model.compiled.library import address, compiled, functions
 _GROUP = 4
 INPUTS_AT_ONCE = 16
 """Inputs of a layer come in multiples of so many."""
-_MOST_EXACT = 16
 _STORE = -1
 
 ACTIVATION_CODES = {"gelu": 0, "gelu_new": 1, "relu": 2, "silu": 3}
@@ -137,26 +136,6 @@ def feed_forward(
 def can_compile(n_in: int) -> bool:
     """Whether linear layers of as many inputs can be compiled here."""
     return n_in % INPUTS_AT_ONCE == 0 and compiled().functions is not None
-
-
-def make_likeliest_exact(logits: Tensor, states: Tensor, weight: Tensor, n_exact: int) -> None:
-    """Replace the `n_exact` largest of `logits` float32 [N, V], in place, by what `weight` makes of `states`.
-
-    `weight` is float16 [V, D], `states` are float32 [N, D].
-    """
-    assert n_exact <= _MOST_EXACT
-    assert logits.is_contiguous()
-    assert weight.is_contiguous()
-    states = states.float().contiguous()
-    functions().tympan_sharpen(
-        address(weight),
-        ctypes.c_int64(weight.shape[0]),
-        ctypes.c_int64(weight.shape[1]),
-        ctypes.c_int64(len(logits)),
-        address(states),
-        address(logits),
-        ctypes.c_int64(n_exact),
-    )
 
 
 def as_rows(states: Tensor) -> Tensor:

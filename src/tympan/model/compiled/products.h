@@ -12,9 +12,8 @@
 #define VECTORS BY_REGISTERS(4, 2) /* of weights side by side, each of LANES groups */
 
 #define EACH_VECTOR _Pragma("GCC unroll 4") for (int i = 0; i < VECTORS; i++)
-#define EACH_SUM                                                 \
-    _Pragma("GCC unroll 6") for (int row = 0; row < ROWS; row++) \
-        EACH_VECTOR
+#define EACH_ROW _Pragma("GCC unroll 6") for (int row = 0; row < ROWS; row++)
+#define EACH_SUM EACH_ROW EACH_VECTOR
 
 /* Left to itself, GCC has more products under way than there are registers. */
 #define IN_THIS_ORDER(sum) __asm__ volatile("" : "+v"(sum))

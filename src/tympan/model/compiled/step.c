@@ -3,7 +3,7 @@
  * nearly twice as long.
  *
  * Shapes: N rows that get T tokens each, D width, H heads of K = D / H channels, B windows with N / B rows
- * each, S positions of the audio in P parts. Whatever is read in vectors has a multiple of LANES numbers;
+ * each. Whatever is read in vectors has a multiple of LANES numbers;
  * arrays are contiguous where no strides are given.
  */
 #include <math.h>
@@ -11,11 +11,12 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "audio.h"
 #include "linear.h"
 #include "vectors.h"
 
-#define QUERIES_AT_ONCE 5
-#define AHEAD 6144 /* bytes: so far ahead of where it is read, audio is asked of memory */
+#define READ_AT_ONCE 4 /* vectors of a head's channels */
+#define EACH_READ _Pragma("GCC unroll 4") for (int i = 0; i < READ_AT_ONCE; i++)
 
 typedef struct {
     Norm self_norm, cross_norm, final_norm;
@@ -40,38 +41,45 @@ typedef struct {
     int64_t mask_stride;
 } Text;
 
-/* Rounded keys uint8 [B, H, P, K, S / P + 8] and values uint8 [B, H, S, K + 8] of each layer. */
-typedef struct {
-    const uint8_t *const *keys, *const *values;
-    int64_t n_windows, n_positions, n_parts;
-} Audio;
-
-/* Text attention of a token to those before it and itself, of one head. `keys` and `values` are the row's. */
-static void read_back(const float *query, const float *keys, const float *values, int64_t n_columns,
-                      int64_t n_channels, const float *mask, float *scores, float *read) {
+/* Text attention of a token to those before it and itself, from column `first` on, of one head. `keys` and
+ * `values` are the row's; those of the next head lie `ahead` numbers further, and are asked of memory. */
+static void read_back(const float *query, const float *keys, const float *values, int64_t first,
+                      int64_t n_columns, int64_t n_channels, int64_t ahead, const float *mask, float *scores,
+                      float *read) {
     float factor = 1.0f / sqrtf(n_channels), most = -INFINITY;
-    for (int64_t column = 0; column < n_columns; column++) {
+    for (int64_t column = first; column < n_columns; column++) {
         Floats products = all(0.0f);
-        for (int64_t i = 0; i < n_channels; i += LANES)
+        for (int64_t i = 0; i < n_channels; i += LANES) {
+            _mm_prefetch(values + column * n_channels + i, _MM_HINT_T0);
             products += load(query + i) * load(keys + column * n_channels + i);
+        }
         float score = sum(products) * factor;
         if (mask) score += mask[column];
         scores[column] = score;
         most = score > most ? score : most;
     }
-    for (int64_t column = n_columns; column % LANES; column++) scores[column] = -INFINITY;
-    Floats total = all(0.0f);
-    for (int64_t column = 0; column < n_columns; column += LANES) {
+    float of_all = 0.0f;
+    for (int64_t column = first; column < n_columns; column += LANES) {
+        int64_t n_left = n_columns - column;
+        for (int64_t i = n_left; i < LANES; i++) scores[column + i] = -INFINITY;
         Floats shares = exponential(load(scores + column) - most);
         store(scores + column, shares);
-        total += shares;
+        of_all += sum(shares);
     }
-    float of_all = sum(total);
-    for (int64_t i = 0; i < n_channels; i += LANES) {
-        Floats heard = all(0.0f);
-        for (int64_t column = 0; column < n_columns; column++)
-            heard += scores[column] * load(values + column * n_channels + i);
-        store(read + i, heard / of_all);
+    for (int64_t start = 0; start < n_channels; start += READ_AT_ONCE * LANES) {
+        int64_t n_left = (n_channels - start) / LANES;
+        Floats heard[READ_AT_ONCE];
+        EACH_READ heard[i] = all(0.0f);
+        for (int64_t column = first; column < n_columns; column++) {
+            const float *here = values + column * n_channels + start;
+            Floats share = all(scores[column]);
+            EACH_READ {
+                int64_t place = (i < n_left ? i : 0) * LANES;
+                _mm_prefetch(keys + ahead + column * n_channels + start + place, _MM_HINT_T0);
+                heard[i] += share * load(here + place);
+            }
+        }
+        EACH_READ if (i < n_left) store(read + start + i * LANES, heard[i] / of_all);
     }
 }
 
@@ -82,140 +90,16 @@ static void read_text(const float *qkv, int64_t width, int64_t n_channels, const
     int64_t place = row * text->row_stride + head * text->head_stride;
     float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
     const float *mask = text->mask ? text->mask + row * text->mask_stride : NULL;
+    int64_t first = 0;
+    while (mask && first < text->length && mask[first] == -INFINITY) first++;
     for (int64_t token = 0; token < text->n_tokens; token++) {
         int64_t column = (text->length + token) * n_channels;
         memcpy(keys + column, qkv + (3 * token + 1) * width, n_channels * sizeof(float));
         memcpy(values + column, qkv + (3 * token + 2) * width, n_channels * sizeof(float));
     }
     for (int64_t token = 0; token < text->n_tokens; token++)
-        read_back(qkv + 3 * token * width, keys, values, text->length + token + 1, n_channels, mask, scores,
-                  read + token * width);
-}
-
-/* Scores of `n_queries` queries, `query_stride` apart, at the positions of one part of a head's keys. */
-static inline __attribute__((always_inline)) void score_part(const uint8_t *keys, int64_t n_positions,
-                                                             int64_t n_channels, const float *queries,
-                                                             int64_t query_stride, int n_queries,
-                                                             float *scores, int64_t score_stride) {
-    int64_t row_bytes = n_positions + 8;
-    for (int64_t channel = 0; channel < n_channels; channel += 4) {
-        const uint8_t *rows = keys + channel * row_bytes;
-        Floats weights[QUERIES_AT_ONCE][4], least[QUERIES_AT_ONCE];
-        for (int query = 0; query < n_queries; query++) {
-            float shift = 0.0f;
-            for (int i = 0; i < 4; i++) {
-                float asked = queries[query * query_stride + channel + i];
-                const uint8_t *behind = rows + i * row_bytes + n_positions;
-                weights[query][i] = all(asked * number_at(behind));
-                shift += asked * number_at(behind + 4);
-            }
-            least[query] = all(shift);
-        }
-        int64_t n_whole = n_positions / LANES * LANES;
-        for (int64_t start = 0; start < n_positions; start += LANES) {
-            /* The last numbers are read with some before them, which are already right. */
-            int64_t at = start < n_whole ? start : n_positions - LANES;
-            _mm_prefetch(rows + AHEAD + 4 * start, _MM_HINT_T0);
-            Floats numbers[4];
-            _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) numbers[i] =
-                of_bytes(rows + i * row_bytes + at);
-            _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
-                float *place = scores + query * score_stride + at;
-                Floats score = least[query];
-                if (channel) score += load(place);
-                _Pragma("GCC unroll 4") for (int i = 0; i < 4; i++) score += weights[query][i] * numbers[i];
-                if (start < n_whole)
-                    store(place, score);
-                else
-                    store_last(place, score, n_positions - n_whole);
-            }
-        }
-    }
-}
-
-/* What `n_queries` queries hear of a head's values, by their `shares` of the positions. */
-static inline __attribute__((always_inline)) void hear_values(const uint8_t *values, int64_t n_positions,
-                                                              int64_t n_channels, const float *shares,
-                                                              int64_t share_stride, int n_queries,
-                                                              float *heard, int64_t heard_stride) {
-    enum { AT_ONCE = BY_REGISTERS(4, 2) };
-    int64_t row_bytes = n_channels + 8;
-    for (int64_t channel = 0; channel < n_channels; channel += AT_ONCE * LANES) {
-        int64_t n_left = (n_channels - channel) / LANES;
-        Floats sums[QUERIES_AT_ONCE][AT_ONCE];
-        float least[QUERIES_AT_ONCE] = {0.0f};
-        for (int query = 0; query < n_queries; query++)
-            for (int i = 0; i < AT_ONCE; i++) sums[query][i] = all(0.0f);
-        for (int64_t position = 0; position < n_positions; position++) {
-            const uint8_t *row = values + position * row_bytes;
-            _mm_prefetch(row + AHEAD, _MM_HINT_T0);
-            float scale = number_at(row + n_channels), shift = number_at(row + n_channels + 4);
-            Floats numbers[AT_ONCE];
-            _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) numbers[i] =
-                of_bytes(row + channel + (i < n_left ? i : 0) * LANES);
-            _Pragma("GCC unroll 5") for (int query = 0; query < n_queries; query++) {
-                float share = shares[query * share_stride + position];
-                least[query] += share * shift;
-                Floats weight = all(share * scale);
-                _Pragma("GCC unroll 4") for (int i = 0; i < AT_ONCE; i++) sums[query][i] +=
-                    weight * numbers[i];
-            }
-        }
-        for (int query = 0; query < n_queries; query++)
-            for (int i = 0; i < AT_ONCE && i < n_left; i++)
-                store(heard + query * heard_stride + channel + i * LANES, sums[query][i] + least[query]);
-    }
-}
-
-/* `call` with the constant COUNT in the place of `n`, which is at most QUERIES_AT_ONCE. */
-#define CASE(n, call)       \
-    case n: {               \
-        enum { COUNT = n }; \
-        call;               \
-        break;              \
-    }
-#define WITH_COUNT(n, call) \
-    switch (n) { CASE(1, call) CASE(2, call) CASE(3, call) CASE(4, call) CASE(5, call) }
-
-/* Attention of a window's rows to one head of its audio; queries and results lie D apart. */
-static void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads,
-                 int64_t n_channels, const float *queries, int64_t n_queries, int64_t stride, float *scores,
-                 float *heard) {
-    int64_t n_in_part = audio->n_positions / audio->n_parts, table = window * n_heads + head;
-    const uint8_t *keys = audio->keys[layer] + table * audio->n_parts * n_channels * (n_in_part + 8);
-    const uint8_t *values = audio->values[layer] + table * audio->n_positions * (n_channels + 8);
-    int64_t n_padded = (audio->n_positions + LANES - 1) / LANES * LANES;
-    for (int64_t query = 0; query < n_queries; query += QUERIES_AT_ONCE) {
-        int64_t n_left = n_queries - query, n_here = n_left < QUERIES_AT_ONCE ? n_left : QUERIES_AT_ONCE;
-        const float *asked = queries + query * stride;
-        for (int64_t part = 0; part < audio->n_parts; part++) {
-            const uint8_t *of_part = keys + part * n_channels * (n_in_part + 8);
-            float *place = scores + part * n_in_part;
-            WITH_COUNT(n_here,
-                       score_part(of_part, n_in_part, n_channels, asked, stride, COUNT, place, n_padded))
-        }
-        for (int64_t i = 0; i < n_here; i++) {
-            float *row = scores + i * n_padded;
-            for (int64_t position = audio->n_positions; position < n_padded; position++)
-                row[position] = -INFINITY;
-            Floats most = all(-INFINITY);
-            for (int64_t position = 0; position < n_padded; position += LANES)
-                most = larger(most, load(row + position));
-            float top = largest(most);
-            Floats total = all(0.0f);
-            for (int64_t position = 0; position < n_padded; position += LANES) {
-                Floats shares = exponential(load(row + position) - top);
-                store(row + position, shares);
-                total += shares;
-            }
-            float factor = 1.0f / sum(total);
-            for (int64_t position = 0; position < n_padded; position += LANES)
-                store(row + position, load(row + position) * factor);
-        }
-        float *to = heard + query * stride;
-        WITH_COUNT(n_here,
-                   hear_values(values, audio->n_positions, n_channels, scores, n_padded, COUNT, to, stride))
-    }
+        read_back(qkv + 3 * token * width, keys, values, first, text->length + token + 1, n_channels,
+                  text->head_stride, mask, scores, read + token * width);
 }
 
 /* Where a step keeps what it makes: for all threads, and, from `of_threads` on, for each of them. */
@@ -227,13 +111,13 @@ typedef struct {
 
 static Room room_for(const Decoder *decoder, const Text *text, const Audio *audio, int64_t n_rows) {
     int64_t width = decoder->width, n_inner = decoder->n_inner, line = 64;
-    int64_t n_columns = text->length + text->n_tokens;
-    int64_t longest = n_columns > audio->n_positions ? n_columns : audio->n_positions;
+    int64_t of_text = text->length + text->n_tokens + LANES;
+    int64_t of_audio = hear_bytes(audio->n_positions, width / decoder->n_heads) / 4 + 1;
     Room room;
     room.read = n_rows * 3 * width * 4;
     room.inner = room.read + n_rows * width * 4;
     room.of_threads = room.inner + n_rows * n_inner * 4;
-    room.n_scores = QUERIES_AT_ONCE * (longest + LANES);
+    room.n_scores = of_text > of_audio ? of_text : of_audio;
     room.n_states = n_inner > width ? n_inner : width;
     room.bytes_per_thread = 4 * room.n_scores + 4 * room.n_states + n_rows * (8 + room.n_states);
     room.bytes_per_thread = (room.bytes_per_thread / line + 2) * line;
@@ -287,8 +171,8 @@ void tympan_step(const Decoder *decoder, const Text *text, const Audio *audio, i
             for (int64_t item = 0; item < audio->n_windows * n_heads; item++) {
                 int64_t window = item / n_heads, head = item % n_heads;
                 int64_t place = window * n_queries * width + head * n_channels;
-                hear(audio, index, window, head, n_heads, n_channels, qkv + place, n_queries, width, scores,
-                     read + place);
+                hear(audio, index, window, head, n_heads, n_channels, qkv + place, n_queries, width,
+                     read + place, (char *)scores);
             }
             for (int64_t row = 0; row < n_rows; row++) round_row(read + row * width, width, rounded, row);
             EACH_BLOCK (&layer->cross_out)

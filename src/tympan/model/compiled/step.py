@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tympan.model.cache import AudioCache, PositionedCache
+from tympan.model.cache import AudioCache, CrossAttentionCache, PositionedCache
+from tympan.model.compiled.audio import CompiledAudio
 from tympan.model.compiled.library import address, functions
-from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout, lanes
-from tympan.model.compiled.rounding import SCALE_BYTES
+from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
-from tympan.model.rounded_audio import RoundedAudio
 
 
 class _LayerLayout(ctypes.Structure):
@@ -66,11 +65,9 @@ class _TextLayout(ctypes.Structure):
 
 class _AudioLayout(ctypes.Structure):
     _fields_ = (
-        ("keys", ctypes.POINTER(ctypes.c_void_p)),
-        ("values", ctypes.POINTER(ctypes.c_void_p)),
+        ("heads", ctypes.POINTER(ctypes.c_void_p)),
         ("n_windows", ctypes.c_int64),
         ("n_positions", ctypes.c_int64),
-        ("n_parts", ctypes.c_int64),
     )
 
 
@@ -102,14 +99,16 @@ class CompiledStep:
         keys = text.buffers[0][0]
         _, _, n_columns, n_channels = keys.shape
         lies_evenly = keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
-        return keys.dtype == torch.float32 and lies_evenly and CompiledStep.can_hear(audio.rounded)
+        return keys.dtype == torch.float32 and lies_evenly and CompiledStep.can_hear(audio)
 
     @staticmethod
-    def can_hear(audio: RoundedAudio) -> bool:
+    def can_hear(audio: AudioCache) -> bool:
         """The same of the audio's buffers."""
-        heard = audio.keys[0]
-        _, _, _, n_channels, n_bytes = heard.shape
-        return heard.is_contiguous() and n_channels % lanes() == 0 and n_bytes >= lanes() + SCALE_BYTES
+        if isinstance(audio, CompiledAudio):
+            return True
+        return isinstance(audio, CrossAttentionCache) and all(
+            CompiledAudio.can_hold(layers[0]) for layers in audio.buffers
+        )
 
     def __call__(
         self,
@@ -126,13 +125,14 @@ class CompiledStep:
         """
         n_rows, n_tokens = tokens.shape
         assert n_tokens == 1 or positions is mask is None
+        assert isinstance(audio, CompiledAudio | CrossAttentionCache)
         text.reserve(n_tokens)
         if positions is None:
             placed = self._positions.narrow(0, text.length, n_tokens)
         else:
             placed = F.embedding(positions, self._positions)
         states: Tensor = F.embedding(tokens, self._tokens) + placed  # float32 [N, T, D]
-        (keys, values), (heard_keys, heard_values) = text.buffers, audio.rounded.buffers
+        (keys, values), heard = text.buffers, audio.compiled
         row_stride, head_stride, _, _ = keys[0].stride()
         mask_stride = 0 if mask is None else mask.stride(0)
         read = _TextLayout(
@@ -145,12 +145,8 @@ class CompiledStep:
             None if mask is None else mask.data_ptr(),
             mask_stride,
         )
-        n_windows, _, n_parts, _, _ = heard_keys[0].shape
-        n_positions = heard_values[0].shape[2]
-        heard = _AudioLayout(
-            _addresses(heard_keys), _addresses(heard_values), n_windows, n_positions, n_parts
-        )
-        where = (ctypes.byref(self._decoder), ctypes.byref(read), ctypes.byref(heard))
+        listened = _AudioLayout(_addresses(heard.heads), heard.n_windows, heard.n_positions)
+        where = (ctypes.byref(self._decoder), ctypes.byref(read), ctypes.byref(listened))
         n_states, n_threads = ctypes.c_int64(n_rows * n_tokens), ctypes.c_int32(torch.get_num_threads())
         n_bytes = self._functions.tympan_step_bytes(*where, n_states, n_threads)
         memory = torch.empty(n_bytes, dtype=torch.uint8)

@@ -7,10 +7,16 @@
 #include <stdint.h>
 #include <string.h>
 
+static inline int16_t largest_of_eight(__m128i shorts) {
+    __m128i below = _mm_sub_epi16(_mm_set1_epi16(INT16_MAX), shorts); /* without a sign */
+    return (int16_t)(INT16_MAX - _mm_extract_epi16(_mm_minpos_epu16(below), 0));
+}
+
 #if defined(__AVX512VNNI__)
 
 #define LANES 16
 #define MOST_LEVELS 255 /* the largest byte that states are rounded to */
+#define MOST_DIGIT 127  /* of signed digits that any bytes are multiplied by */
 
 typedef __m512 Floats;
 typedef __m512i Ints;
@@ -48,6 +54,9 @@ static inline Floats of_bytes(const uint8_t *from) {
 static inline Floats of_halves(const uint16_t *from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 }
+static inline void store_halves(uint16_t *to, Floats numbers) {
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph(numbers, _MM_FROUND_TO_NEAREST_INT));
+}
 /* Numbers in bfloat16, the upper half of float32. */
 static inline Floats of_narrow(const uint16_t *from) {
     return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
@@ -74,6 +83,13 @@ static inline Ints add_products(Ints sums, const uint8_t *bytes, Ints weights) {
     return _mm512_dpbusd_epi32(sums, _mm512_set1_epi32(four), weights);
 }
 
+/* `sums`, each with four products more: of its own four `bytes` and the same four digits. */
+static inline Ints add_digit_products(Ints sums, Ints bytes, const int8_t *digits) {
+    int32_t four;
+    memcpy(&four, digits, sizeof four);
+    return _mm512_dpbusd_epi32(sums, bytes, _mm512_set1_epi32(four));
+}
+
 static inline Ints all_ints(int32_t number) { return _mm512_set1_epi32(number); }
 static inline void store_ints(void *to, Ints numbers) { _mm512_storeu_si512(to, numbers); }
 static inline Ints larger_ints(Ints one, Ints other) { return _mm512_max_epi32(one, other); }
@@ -83,25 +99,49 @@ static inline int32_t sum_ints(Ints numbers) { return _mm512_reduce_add_epi32(nu
 static inline void store_signed_bytes(int8_t *to, Ints numbers) {
     _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(numbers));
 }
-/* Four vectors of numbers from 0 on as bytes, those above 255 as 255: four of the first, four of the second
- * and so on, and then the next four of each. */
-static inline Ints as_bytes(const Ints four[4]) {
-    return _mm512_packus_epi16(_mm512_packs_epi32(four[0], four[1]), _mm512_packs_epi32(four[2], four[3]));
+/* Numbers from 0 to 255. */
+static inline void store_lowest_bytes(uint8_t *to, Ints numbers) {
+    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(numbers));
 }
-/* 2 to the power of numbers from -100 to 100, off by 0.2 % of itself, as whole numbers. */
-static inline Ints whole_powers(Floats powers) {
-    Floats rest = _mm512_reduce_ps(powers, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-    Floats series = (rest * 0.33718943f + 0.65763628f) * rest + 1.00172476f; /* Remez's, from 0 to 1 */
-    return nearest_ints(_mm512_scalef_ps(series, powers));
+/* Two vectors as one of 16-bit numbers, those beyond their range as its ends: in each 128 bits, those of the
+ * first and then those of the second. */
+static inline Ints as_shorts(Ints one, Ints other) { return _mm512_packs_epi32(one, other); }
+/* The same of 16-bit numbers and bytes from 0 to 255. */
+static inline Ints as_bytes(Ints one, Ints other) { return _mm512_packus_epi16(one, other); }
+/* `numbers` divided by two so often, rounded down. */
+static inline Ints halved(Ints numbers, int32_t times) {
+    return _mm512_sra_epi32(numbers, _mm_cvtsi32_si128(times));
 }
+
+static inline Ints all_shorts(int16_t number) { return _mm512_set1_epi16(number); }
+static inline Ints larger_shorts(Ints one, Ints other) { return _mm512_max_epi16(one, other); }
+static inline Ints add_shorts(Ints one, Ints other) { return _mm512_add_epi16(one, other); }
+static inline Ints less_shorts(Ints one, Ints other) { return _mm512_subs_epi16(one, other); }
+/* Products of 16-bit numbers divided by 2 to the power of 15. */
+static inline Ints shares_of_shorts(Ints one, Ints other) { return _mm512_mulhrs_epi16(one, other); }
+static inline Ints left_shorts(Ints numbers, int32_t n) {
+    return _mm512_sll_epi16(numbers, _mm_cvtsi32_si128(n));
+}
+static inline Ints right_shorts(Ints numbers, int32_t n) {
+    return _mm512_srl_epi16(numbers, _mm_cvtsi32_si128(n));
+}
+static inline int16_t largest_short(Ints numbers) {
+    __m256i half = _mm256_max_epi16(_mm512_castsi512_si256(numbers), _mm512_extracti64x4_epi64(numbers, 1));
+    return largest_of_eight(
+        _mm_max_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1)));
+}
+/* 16-bit numbers from 0 on divided by 2 to the power of `times`, from 0 on too. */
+static inline Ints halved_shorts(Ints numbers, Ints times) { return _mm512_srlv_epi16(numbers, times); }
 
 #elif defined(__AVX2__)
 
 #define LANES 8
 #if defined(__AVXVNNI__)
 #define MOST_LEVELS 255
+#define MOST_DIGIT 127
 #else
 #define MOST_LEVELS 127 /* pairs of products are summed in 16 bits, which larger ones would overflow */
+#define MOST_DIGIT 63
 #endif
 
 typedef __m256 Floats;
@@ -154,6 +194,9 @@ static inline Floats of_bytes(const uint8_t *from) {
 static inline Floats of_halves(const uint16_t *from) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 }
+static inline void store_halves(uint16_t *to, Floats numbers) {
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph(numbers, _MM_FROUND_TO_NEAREST_INT));
+}
 static inline Floats of_narrow(const uint16_t *from) {
     return (Floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
 }
@@ -182,6 +225,17 @@ static inline Ints add_products(Ints sums, const uint8_t *bytes, Ints weights) {
 #endif
 }
 
+static inline Ints add_digit_products(Ints sums, Ints bytes, const int8_t *digits) {
+    int32_t four;
+    memcpy(&four, digits, sizeof four);
+#if defined(__AVXVNNI__)
+    return _mm256_dpbusd_avx_epi32(sums, bytes, _mm256_set1_epi32(four));
+#else
+    Ints pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi32(four));
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+#endif
+}
+
 static inline Ints all_ints(int32_t number) { return _mm256_set1_epi32(number); }
 static inline void store_ints(void *to, Ints numbers) { _mm256_storeu_si256((__m256i *)to, numbers); }
 static inline Ints larger_ints(Ints one, Ints other) { return _mm256_max_epi32(one, other); }
@@ -197,14 +251,38 @@ static inline __m128i as_words(Ints numbers) {
 static inline void store_signed_bytes(int8_t *to, Ints numbers) {
     _mm_storel_epi64((__m128i *)to, _mm_packs_epi16(as_words(numbers), as_words(numbers)));
 }
-static inline Ints as_bytes(const Ints four[4]) {
-    return _mm256_packus_epi16(_mm256_packs_epi32(four[0], four[1]), _mm256_packs_epi32(four[2], four[3]));
+static inline void store_lowest_bytes(uint8_t *to, Ints numbers) {
+    _mm_storel_epi64((__m128i *)to, _mm_packus_epi16(as_words(numbers), as_words(numbers)));
 }
-static inline Ints whole_powers(Floats powers) {
-    Floats to_whole = powers + 12582912.0f; /* 1.5 * 2^23, behind which there are no fractions */
-    Floats rest = powers - (to_whole - 12582912.0f);
-    Floats series = (rest * 0.23842894f + 0.70344801f) * rest + 1.00044314f; /* Remez's, from -1/2 to 1/2 */
-    return nearest_ints((Floats)_mm256_add_epi32((Ints)series, _mm256_slli_epi32((Ints)to_whole, 23)));
+static inline Ints as_shorts(Ints one, Ints other) { return _mm256_packs_epi32(one, other); }
+static inline Ints as_bytes(Ints one, Ints other) { return _mm256_packus_epi16(one, other); }
+static inline Ints halved(Ints numbers, int32_t times) {
+    return _mm256_sra_epi32(numbers, _mm_cvtsi32_si128(times));
+}
+
+static inline Ints all_shorts(int16_t number) { return _mm256_set1_epi16(number); }
+static inline Ints larger_shorts(Ints one, Ints other) { return _mm256_max_epi16(one, other); }
+static inline Ints add_shorts(Ints one, Ints other) { return _mm256_add_epi16(one, other); }
+static inline Ints less_shorts(Ints one, Ints other) { return _mm256_subs_epi16(one, other); }
+static inline Ints shares_of_shorts(Ints one, Ints other) { return _mm256_mulhrs_epi16(one, other); }
+static inline Ints left_shorts(Ints numbers, int32_t n) {
+    return _mm256_sll_epi16(numbers, _mm_cvtsi32_si128(n));
+}
+static inline Ints right_shorts(Ints numbers, int32_t n) {
+    return _mm256_srl_epi16(numbers, _mm_cvtsi32_si128(n));
+}
+static inline int16_t largest_short(Ints numbers) {
+    return largest_of_eight(
+        _mm_max_epi16(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1)));
+}
+/* For want of shifts of each number by its own, products with powers of two from 2^14 down, doubled. Of such a
+ * power a single byte is not zero; `times` say where in `powers` it and the other one lie, if not before it. */
+static inline Ints halved_shorts(Ints numbers, Ints times) {
+    const Ints powers = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8((char)128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0));
+    Ints place = _mm256_min_epi16(times, _mm256_set1_epi16(14));
+    place = _mm256_add_epi8(_mm256_or_si256(place, _mm256_slli_epi16(place, 8)), _mm256_set1_epi16(0x01f9));
+    return _mm256_slli_epi16(_mm256_mulhrs_epi16(numbers, _mm256_shuffle_epi8(powers, place)), 1);
 }
 
 #else
