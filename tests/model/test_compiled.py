@@ -18,7 +18,6 @@ from tympan.model.compiled.library import compiled, functions
 from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, feed_forward
 from tympan.model.compiled.logits import make_likeliest_exact
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
-from tympan.model.lean_step import LeanStep
 from tympan.model.precision import Precision
 from tympan.model.quantized import FbgemmWeights
 from tympan.model.row_cache import RowCache
@@ -144,13 +143,13 @@ def test_a_step_is_that_of_pytorch(activation, n_per_window):
     with torch.inference_mode():
         heard = on_grid(model.listen(model.encode(torch.randn(2, 16, 60, generator=generator))))
         said = []
-        for step, audio in ((CompiledStep(decoder), model.for_steps(heard)), (LeanStep(decoder), heard)):
+        for step in (CompiledStep(decoder), partial(decoder.decode, trace=Trace())):
             first = model.allocate_cache(n_rows)
             model.hidden(prompt, first, heard)
             text = RowCache(architecture.max_target_positions)
             lengths = [7 - row % 3 for row in range(n_rows)]  # so that some columns are hidden
             text.append(first, lengths, torch.arange(n_rows))
-            take = partial(step, text=text, audio=audio)
+            take = partial(step, text=text, audio=heard)
             states = [
                 take(tokens[:, [place]], positions=text.positions, mask=text.mask) for place in range(6)
             ]

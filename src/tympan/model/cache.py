@@ -98,15 +98,17 @@ class SelfAttentionCache(PositionedCache):
     def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
         """Store `keys` and `values` [N, H, T, K] behind the filled positions of `layer`.
 
-        Returns views of everything filled including them, [N, H, length + T, K]. `length` itself moves in
-        `advance`, once all layers have written.
+        Returns everything filled including them, [N, H, length + T, K], in their type. `length` itself moves
+        in `advance`, once all layers have written.
         """
         self.reserve(keys.shape[2])
         end = self.length + keys.shape[2]
         stored = self.layers[layer]
         stored.keys[:, :, self.length : end] = keys
         stored.values[:, :, self.length : end] = values
-        return LayerKeysValues(stored.keys[:, :, :end], stored.values[:, :, :end])
+        return LayerKeysValues(
+            stored.keys[:, :, :end].to(keys.dtype), stored.values[:, :, :end].to(values.dtype)
+        )
 
     @property
     def buffers(self) -> Buffers:

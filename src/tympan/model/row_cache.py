@@ -56,8 +56,11 @@ class RowCache(PositionedCache):
     same, or is None where all begin in the first one.
     """
 
-    def __init__(self, n_positions: int, lender: RowBuffers | None = None) -> None:
-        """`lender` lends the memory, and gets it back when this is dropped."""
+    def __init__(
+        self, n_positions: int, lender: RowBuffers | None = None, *, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`lender` lends the memory, and gets it back when this is dropped. `dtype` is that of the mask."""
+        self._dtype = dtype
         self._lender = lender
         self._return: weakref.finalize[..., RowCache] | None = None
         self.length = 0
@@ -93,13 +96,15 @@ class RowCache(PositionedCache):
         assert self.length + n_positions <= self._capacity
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
-        """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; all of it, as views."""
+        """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; all of it, in their type."""
         start, n_tokens = self.length, keys.shape[2]
         all_keys, all_values = (buffers[layer] for buffers in self.buffers)
         all_keys.narrow(2, start, n_tokens).copy_(keys)
         all_values.narrow(2, start, n_tokens).copy_(values)
         end = start + n_tokens
-        return LayerKeysValues(all_keys.narrow(2, 0, end), all_values.narrow(2, 0, end))
+        return LayerKeysValues(
+            all_keys.narrow(2, 0, end).to(keys.dtype), all_values.narrow(2, 0, end).to(values.dtype)
+        )
 
     def advance(self, n_positions: int) -> None:
         """Count `n_positions` more columns as filled, and see that the next one has room."""
@@ -195,7 +200,7 @@ class RowCache(PositionedCache):
         starts = torch.tensor(self.starts, device=buffer.device)
         columns = torch.arange(self._capacity + 1, device=buffer.device)
         is_hidden = (columns < starts[:, None])[:, None, None]  # [N, 1, 1, C]
-        self._is_hidden = torch.zeros(is_hidden.shape, dtype=buffer.dtype, device=buffer.device)
+        self._is_hidden = torch.zeros(is_hidden.shape, dtype=self._dtype, device=buffer.device)
         self._is_hidden.masked_fill_(is_hidden, -math.inf)
         self.first_columns = starts[:, None]
 

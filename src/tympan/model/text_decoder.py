@@ -22,7 +22,7 @@ from tympan.model.cache import (
     TextCache,
 )
 from tympan.model.compiled.audio import CompiledAudio, compiled_bytes, fills_vectors
-from tympan.model.compiled.step import CompiledStep, can_be_compiled
+from tympan.model.compiled.step import TEXT_DTYPE, CompiledStep, can_be_compiled
 from tympan.model.graphed_step import CudaGraphs, GraphedStep, MakeRecord
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio, rounded_bytes
@@ -72,7 +72,9 @@ class TextDecoder(nn.Module):
 
     def row_cache(self) -> RowCache:
         """An empty cache for rows that come and go."""
-        return RowCache(self.architecture.max_target_positions, self._row_buffers)
+        return RowCache(
+            self.architecture.max_target_positions, self._row_buffers, dtype=self.layer_norm.weight.dtype
+        )
 
     @property
     def is_compiled(self) -> bool:
@@ -172,8 +174,7 @@ class TextDecoder(nn.Module):
         """What steps read of `audio`, which may outlive the steps, and so does not keep it."""
         if not self.rounds_audio:
             return audio
-        is_compiled = self.is_compiled and CompiledStep.can_hear(audio)
-        return (CompiledAudio if is_compiled else RoundedAudio).of(*audio.buffers)
+        return (CompiledAudio if self._takes_compiled_steps else RoundedAudio).of(*audio.buffers)
 
     @property
     def audio_bytes(self) -> int:
@@ -184,7 +185,7 @@ class TextDecoder(nn.Module):
         if not self.rounds_audio:
             dtype = self.audio_cache_dtype or self.layer_norm.weight.dtype
             n_bytes = 2 * width * architecture.max_source_positions * dtype.itemsize
-        elif self.is_compiled and fills_vectors(width // n_heads):
+        elif self._takes_compiled_steps:
             n_bytes = compiled_bytes(*shape)
         else:
             n_bytes = rounded_bytes(*shape)
@@ -197,8 +198,9 @@ class TextDecoder(nn.Module):
         n_heads = architecture.decoder_attention_heads
         room = architecture.max_target_positions if capacity is None else capacity
         shape = (n_rows, n_heads, room, architecture.d_model // n_heads)
+        dtype = TEXT_DTYPE if self._takes_compiled_steps else weight.dtype
         return SelfAttentionCache.allocate(
-            architecture.decoder_layers, shape, dtype=weight.dtype, device=weight.device
+            architecture.decoder_layers, shape, dtype=dtype, device=weight.device
         )
 
     def reads_at_once(self, audio: AudioCache, n_tokens: int) -> bool:
@@ -207,6 +209,13 @@ class TextDecoder(nn.Module):
         Text is then written to a `SelfAttentionCache`, without padding, and nothing of it is kept.
         """
         return isinstance(audio, CompiledAudio) and n_tokens <= _MOST_AT_ONCE
+
+    @property
+    def _takes_compiled_steps(self) -> bool:
+        """Whether all steps are computed by compiled C, which reads the text and the audio in its own way."""
+        architecture = self.architecture
+        head_width = architecture.d_model // architecture.decoder_attention_heads
+        return self.takes_lean_steps and self.is_compiled and fills_vectors(head_width)
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""

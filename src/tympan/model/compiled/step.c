@@ -32,9 +32,10 @@ typedef struct {
     Norm norm;
 } Decoder;
 
-/* What the layers remember: bases of each layer's buffers, and how many numbers apart rows and heads are. */
+/* What the layers remember: bases of each layer's buffers, float16, and how many numbers apart rows and heads
+ * are. */
 typedef struct {
-    float *const *keys, *const *values;
+    uint16_t *const *keys, *const *values;
     int64_t row_stride, head_stride, length;
     int64_t n_tokens;  /* that each row gets */
     const float *mask; /* added to the scores of all columns; null: nothing */
@@ -43,7 +44,7 @@ typedef struct {
 
 /* Text attention of a token to those before it and itself, from column `first` on, of one head. `keys` and
  * `values` are the row's; those of the next head lie `ahead` numbers further, and are asked of memory. */
-static void read_back(const float *query, const float *keys, const float *values, int64_t first,
+static void read_back(const float *query, const uint16_t *keys, const uint16_t *values, int64_t first,
                       int64_t n_columns, int64_t n_channels, int64_t ahead, const float *mask, float *scores,
                       float *read) {
     float factor = 1.0f / sqrtf(n_channels), most = -INFINITY;
@@ -51,7 +52,7 @@ static void read_back(const float *query, const float *keys, const float *values
         Floats products = all(0.0f);
         for (int64_t i = 0; i < n_channels; i += LANES) {
             _mm_prefetch(values + column * n_channels + i, _MM_HINT_T0);
-            products += load(query + i) * load(keys + column * n_channels + i);
+            products += load(query + i) * of_halves(keys + column * n_channels + i);
         }
         float score = sum(products) * factor;
         if (mask) score += mask[column];
@@ -71,12 +72,12 @@ static void read_back(const float *query, const float *keys, const float *values
         Floats heard[READ_AT_ONCE];
         EACH_READ heard[i] = all(0.0f);
         for (int64_t column = first; column < n_columns; column++) {
-            const float *here = values + column * n_channels + start;
+            const uint16_t *here = values + column * n_channels + start;
             Floats share = all(scores[column]);
             EACH_READ {
                 int64_t place = (i < n_left ? i : 0) * LANES;
                 _mm_prefetch(keys + ahead + column * n_channels + start + place, _MM_HINT_T0);
-                heard[i] += share * load(here + place);
+                heard[i] += share * of_halves(here + place);
             }
         }
         EACH_READ if (i < n_left) store(read + start + i * LANES, heard[i] / of_all);
@@ -88,14 +89,17 @@ static void read_back(const float *query, const float *keys, const float *values
 static void read_text(const float *qkv, int64_t width, int64_t n_channels, const Text *text, int64_t layer,
                       int64_t row, int64_t head, float *scores, float *read) {
     int64_t place = row * text->row_stride + head * text->head_stride;
-    float *keys = text->keys[layer] + place, *values = text->values[layer] + place;
+    uint16_t *keys = text->keys[layer] + place, *values = text->values[layer] + place;
     const float *mask = text->mask ? text->mask + row * text->mask_stride : NULL;
     int64_t first = 0;
     while (mask && first < text->length && mask[first] == -INFINITY) first++;
     for (int64_t token = 0; token < text->n_tokens; token++) {
+        const float *key = qkv + (3 * token + 1) * width, *value = key + width;
         int64_t column = (text->length + token) * n_channels;
-        memcpy(keys + column, qkv + (3 * token + 1) * width, n_channels * sizeof(float));
-        memcpy(values + column, qkv + (3 * token + 2) * width, n_channels * sizeof(float));
+        for (int64_t i = 0; i < n_channels; i += LANES) {
+            store_halves(keys + column + i, load(key + i));
+            store_halves(values + column + i, load(value + i));
+        }
     }
     for (int64_t token = 0; token < text->n_tokens; token++)
         read_back(qkv + 3 * token * width, keys, values, first, text->length + token + 1, n_channels,

@@ -19,6 +19,9 @@ from tympan.model.compiled.library import address, functions
 from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
 
+TEXT_DTYPE = torch.float16
+"""Of what is remembered of the text."""
+
 
 class _LayerLayout(ctypes.Structure):
     _fields_ = (
@@ -99,7 +102,7 @@ class CompiledStep:
         keys = text.buffers[0][0]
         _, _, n_columns, n_channels = keys.shape
         lies_evenly = keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
-        return keys.dtype == torch.float32 and lies_evenly and CompiledStep.can_hear(audio)
+        return keys.dtype == TEXT_DTYPE and lies_evenly and CompiledStep.can_hear(audio)
 
     @staticmethod
     def can_hear(audio: AudioCache) -> bool:
