@@ -58,6 +58,15 @@ def test_products_are_exact_but_for_the_rounding_of_rows(n_in, n_rows, n_out):
 
 
 @needs_compiler
+@pytest.mark.parametrize("n_positions", [1, 48, 49, 131])
+def test_products_go_to_heads_in_bfloat16(n_positions):
+    weights = CompiledWeights(*random_weights(48, 192))
+    states = torch.randn(2, n_positions, 48, generator=torch.Generator().manual_seed(n_positions))
+    by_head = weights.multiply(states).to(torch.bfloat16).view(2, n_positions, 3, 64).transpose(1, 2)
+    assert torch.equal(weights.multiply_to_heads(states), by_head)
+
+
+@needs_compiler
 def test_a_row_is_what_it_is_alone():
     weights = CompiledWeights(*random_weights(64, 211))
     states = torch.randn(11, 64) * torch.logspace(-2, 2, 11)[:, None]
@@ -217,13 +226,15 @@ def test_a_step_hears_audio_of_any_length(n_positions, n_per_window):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_audio_takes_five_bits_a_number_and_what_says_where_they_lie(dtype):
     heads = torch.randn(3, 1500, 2, 2, 64).to(dtype).permute(2, 0, 3, 1, 4)
-    audio = CompiledAudio.of([heads[0]], [heads[1]])
+    audio = CompiledAudio.of(([heads[0]], [heads[1]]))
     assert audio.n_windows == 3
     n_bytes = 2 * 1504 * 64 * 5 // 8 + 12 * 64 * 4 * 2
     assert [layer.shape for layer in audio.heads] == [(3, 2, n_bytes)]
     assert audio.heads[0].numel() == 3 * compiled_bytes(1500, 2, 128)
-    alone = CompiledAudio.of([heads[0, 1:2].float()], [heads[1, 1:2].float()])
-    assert torch.equal(audio.heads[0][1:2], alone.heads[0])
+    again = CompiledAudio.of(
+        ([heads[0, :1].float()], [heads[1, :1].float()]), ([heads[0, 1:]], [heads[1, 1:]])
+    )
+    assert torch.equal(audio.heads[0], again.heads[0])
 
 
 def on_grid(audio: CrossAttentionCache) -> CrossAttentionCache:

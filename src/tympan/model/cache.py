@@ -169,11 +169,13 @@ class CrossAttentionCache:
     @cached_property
     def compiled(self) -> CompiledAudio:
         """The same for compiled steps, where `CompiledAudio` can hold it."""
-        return CompiledAudio.of(*self.buffers)
+        return CompiledAudio.of(self.buffers)
 
     @classmethod
     def join(cls, caches: Sequence[CrossAttentionCache]) -> CrossAttentionCache:
         """The windows of all `caches`, one after the other."""
+        if len(caches) == 1:
+            return caches[0]
         return cls(
             tuple(
                 LayerKeysValues(torch.cat([kv.keys for kv in same]), torch.cat([kv.values for kv in same]))

@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.blocks import ACTIVATIONS
-from tympan.model.compiled.linear import INPUTS_AT_ONCE, CompiledWeights, can_compile, feed_forward
+from tympan.model.compiled.linear import (
+    HEAD_WIDTH,
+    INPUTS_AT_ONCE,
+    CompiledWeights,
+    can_compile,
+    feed_forward,
+)
 from tympan.model.convolution import ProductConvolution
 from tympan.model.cpu import this_cpu
 from tympan.model.joined import bias_of
@@ -174,6 +180,13 @@ class Int8RowsLinear(Int8Linear):
             return self.weights.multiply(states, self.activation)
         made = super().forward(states)  # it was pickled, and is used on another machine
         return made if self.activation is None else ACTIVATIONS[self.activation](made)
+
+    def by_heads(self, states: Tensor, width: int) -> Tensor | None:
+        """Float32 [B, S, in] -> bfloat16 [B, out / width, S, width], at once; None where there is no way."""
+        weights = self.weights
+        if not isinstance(weights, CompiledWeights) or width != HEAD_WIDTH or self.activation is not None:
+            return None
+        return weights.multiply_to_heads(states)
 
 
 class Int8RowsConvolution(ProductConvolution):

@@ -96,7 +96,7 @@ class RowCache(PositionedCache):
         assert self.length + n_positions <= self._capacity
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> LayerKeysValues:
-        """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; all of it, in their type."""
+        """Store `keys` and `values` [N, H, T, K] of `layer` behind what is filled; it all, in their type."""
         start, n_tokens = self.length, keys.shape[2]
         all_keys, all_values = (buffers[layer] for buffers in self.buffers)
         all_keys.narrow(2, start, n_tokens).copy_(keys)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from tympan.config import Architecture
-from tympan.model.attention import causal_mask
+from tympan.model.attention import Attention, causal_mask
 from tympan.model.blocks import DecoderLayer, embedding
 from tympan.model.cache import (
     AudioCache,
@@ -24,6 +24,7 @@ from tympan.model.cache import (
 from tympan.model.compiled.audio import CompiledAudio, compiled_bytes, fills_vectors
 from tympan.model.compiled.step import TEXT_DTYPE, CompiledStep, can_be_compiled
 from tympan.model.graphed_step import CudaGraphs, GraphedStep, MakeRecord
+from tympan.model.int8_encoder import Int8RowsLinear
 from tympan.model.lean_step import LeanStep
 from tympan.model.rounded_audio import RoundedAudio, rounded_bytes
 from tympan.model.row_cache import RowBuffers, RowCache
@@ -164,17 +165,16 @@ class TextDecoder(nn.Module):
         What is kept in a type of its own, to be quick to read, also lies in the order in which it is read.
         """
         layers = cast("list[DecoderLayer]", list(self.layers))
-        heard = (layer.encoder_attn.project_keys_values(audio_states) for layer in layers)
-        dtype = self.audio_cache_dtype
-        if dtype is not None:
-            heard = (LayerKeysValues(_laid_out(kv.keys, dtype), _laid_out(kv.values, dtype)) for kv in heard)
-        return CrossAttentionCache(tuple(heard))
+        return CrossAttentionCache(
+            tuple(_heard(layer.encoder_attn, audio_states, self.audio_cache_dtype) for layer in layers)
+        )
 
-    def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
-        """What steps read of `audio`, which may outlive the steps, and so does not keep it."""
-        if not self.rounds_audio:
-            return audio
-        return (CompiledAudio if self._takes_compiled_steps else RoundedAudio).of(*audio.buffers)
+    def for_steps(self, *heard: CrossAttentionCache) -> AudioCache:
+        """What steps read of all the windows `heard`, which may outlive the steps, and so do not keep it."""
+        if self.rounds_audio and self._takes_compiled_steps:
+            return CompiledAudio.of(*(audio.buffers for audio in heard))
+        audio = CrossAttentionCache.join(heard)
+        return RoundedAudio.of(*audio.buffers) if self.rounds_audio else audio
 
     @property
     def audio_bytes(self) -> int:
@@ -286,6 +286,19 @@ class TextDecoder(nn.Module):
                 n_last=n_last,
             ),
         )
+
+
+def _heard(attention: Attention, states: Tensor, dtype: torch.dtype | None) -> LayerKeysValues:
+    """Keys and values of `states` [B, S, D] in `dtype`; None: as they are projected."""
+    project, n_heads = attention.kv_proj, attention.n_heads
+    if isinstance(project, Int8RowsLinear) and dtype == torch.bfloat16:
+        both = project.by_heads(states, project.sizes[0] // n_heads)
+        if both is not None:
+            return LayerKeysValues(both[:, :n_heads], both[:, n_heads:])
+    heard = attention.project_keys_values(states)
+    if dtype is None:
+        return heard
+    return LayerKeysValues(_laid_out(heard.keys, dtype), _laid_out(heard.values, dtype))
 
 
 def _laid_out(buffer: Tensor, dtype: torch.dtype) -> Tensor:

@@ -146,9 +146,9 @@ class Whisper(nn.Module):
             self._silence = Silence.of(self)
         return self._silence.hear(self, features)
 
-    def for_steps(self, audio: CrossAttentionCache) -> AudioCache:
-        """What steps read of `audio`, which takes less memory if it is rounded."""
-        return self.model.decoder.for_steps(audio)
+    def for_steps(self, *heard: CrossAttentionCache) -> AudioCache:
+        """What steps read of all the windows `heard`, which takes less memory if it is rounded."""
+        return self.model.decoder.for_steps(*heard)
 
     def reads_at_once(self, audio: AudioCache, n_tokens: int) -> bool:
         """Whether so few tokens are read with what `for_steps` gave: see `TextDecoder.reads_at_once`."""

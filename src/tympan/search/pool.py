@@ -250,11 +250,10 @@ class _Group:
         """Read the prompts of those that wait, choose their first tokens, and let them be open."""
         windows = [window for some, _ in self._waiting for window in some]
         heard = [audio for _, audio in self._waiting]
-        audio = heard[0] if len(heard) == 1 else CrossAttentionCache.join(heard)
         self._waiting.clear()
         prompts = [window.task.prompt for window in windows]
-        rounded = self._model.for_steps(audio)
-        text, at_start, logits = self._read_prompts(prompts, audio, rounded)
+        rounded = self._model.for_steps(*heard)
+        text, at_start, logits = self._read_prompts(prompts, heard, rounded)
         silence = at_start.softmax(dim=-1)[:, self._vocabulary.no_speech].tolist()
         for window, probability in zip(windows, silence, strict=True):
             window.silence = probability
@@ -277,7 +276,7 @@ class _Group:
         self._note_limits()
 
     def _read_prompts(
-        self, prompts: Sequence[Prompt], audio: CrossAttentionCache, rounded: AudioCache
+        self, prompts: Sequence[Prompt], heard: Sequence[CrossAttentionCache], rounded: AudioCache
     ) -> tuple[SelfAttentionCache, Tensor, Tensor]:
         """What was read, the logits [B, V] behind each start of transcript, and those behind each prompt.
 
@@ -296,6 +295,7 @@ class _Group:
             text = self._model.allocate_cache(len(prompts), n_prompt)
             hidden = self._model.hidden(tokens, text, rounded, n_last=n_last)  # [B, n_last, D]
         else:
+            audio = CrossAttentionCache.join(heard)
             rows = TextRows(self._model, audio, n_prompt, is_text if is_padded else None)
             hidden, text = rows.read(tokens, n_last=n_last), rows.text
         each = torch.arange(len(prompts), device=device)

@@ -6,8 +6,8 @@
 
 #include "vectors.h"
 
-/* Or they are stored as they are, or added to what is there. */
-enum { GELU, GELU_TANH, RELU, SILU, STORE = -1, ADD = -2 };
+/* Or they are stored as they are, or added to what is there, or stored as `linear.c` says of heads. */
+enum { GELU, GELU_TANH, RELU, SILU, STORE = -1, ADD = -2, TO_HEADS = -3 };
 
 /* GELU with the error function (Abramowitz and Stegun 7.1.26, off by 1.5e-7). */
 static inline Floats gelu(Floats x) {

@@ -35,10 +35,18 @@ class CompiledAudio:
         return is_known and compiled().functions is not None and fills_vectors(heads.shape[3])
 
     @classmethod
-    def of(cls, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Self:
-        """`keys` and `values` [B, H, S, K] of every layer, float32 or bfloat16, rounded."""
-        heads = [_packed(*layer) for layer in zip(keys, values, strict=True)]
-        return cls(heads, keys[0].shape[2])
+    def of(cls, *caches: tuple[Sequence[Tensor], Sequence[Tensor]]) -> Self:
+        """The windows of all `caches`: keys and values [B, H, S, K] of every layer, float32 or bfloat16."""
+        first = caches[0][0][0]
+        _, n_heads, n_positions, n_channels = first.shape
+        n_windows = [cache[0][0].shape[0] for cache in caches]
+        shape = (sum(n_windows), n_heads, _head_bytes(n_positions, n_channels))
+        heads = []
+        for number in range(len(caches[0][0])):
+            heads.append(layer := torch.empty(shape, dtype=torch.uint8))
+            for (keys, values), place in zip(caches, torch.split(layer, n_windows), strict=True):
+                _pack(keys[number], values[number], place)
+        return cls(heads, n_positions)
 
     @property
     def n_windows(self) -> int:
@@ -70,9 +78,7 @@ def compiled_bytes(n_positions: int, n_heads: int, width: int) -> int:
     return n_heads * _head_bytes(n_positions, width // n_heads)
 
 
-def _packed(keys: Tensor, values: Tensor) -> Tensor:
-    n_windows, n_heads, n_positions, n_channels = keys.shape
-    to = torch.empty(n_windows, n_heads, _head_bytes(n_positions, n_channels), dtype=torch.uint8)
+def _pack(keys: Tensor, values: Tensor, to: Tensor) -> None:
     functions().tympan_pack_audio(
         heads_layout(keys),
         heads_layout(values),
@@ -81,7 +87,6 @@ def _packed(keys: Tensor, values: Tensor) -> Tensor:
         address(to),
         ctypes.c_int32(torch.get_num_threads()),
     )
-    return to
 
 
 def _head_bytes(n_positions: int, n_channels: int) -> int:

@@ -12,6 +12,7 @@
 
 #define ROWS_AT_ONCE 8 /* rows that a block of weights is multiplied by while it is in registers */
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
+#define HEAD 64        /* channels */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
 #define SOON 24        /* groups before the end of products, when memory is asked for the place of their sums */
 
@@ -83,6 +84,13 @@ SUMS_FOR(8, BY_REGISTERS(2, 1))
 static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
     sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
 
+/* Where the outputs of row `row` and those from `output` on go, if those of the first ones go to `to`: to rows
+ * `stride` numbers apart, or TO_HEADS, as bfloat16 [out / HEAD, rows, HEAD], with heads so far apart. */
+static inline float *place_of(float *to, int64_t row, int64_t output, int64_t stride, int64_t then) {
+    if (then != TO_HEADS) return to + row * stride + output;
+    return (float *)((uint16_t *)to + output / HEAD * stride + row * HEAD + output % HEAD);
+}
+
 /* Outputs of a block for a row, of which `sums` are the products, where they belong. */
 static inline __attribute__((always_inline)) void put(const Linear *layer, int64_t block, Rounded read,
                                                       int64_t row, Ints sums, float *to, int64_t stride,
@@ -90,7 +98,11 @@ static inline __attribute__((always_inline)) void put(const Linear *layer, int64
     int64_t first = block * LANES, n_left = layer->n_out - first;
     Floats exact = of_ints(less(sums, load_ints(layer->sums + first), read.zeros[row]));
     Floats result = exact * (load(layer->scales + first) * read.scales[row]) + load(layer->biases + first);
-    float *place = to + row * stride + first;
+    float *place = place_of(to, row, first, stride, then);
+    if (then == TO_HEADS) {
+        store_narrow((uint16_t *)place, result);
+        return;
+    }
     if (then == ADD) result += n_left < LANES ? load_first(place, n_left) : load(place);
     if (then >= 0) result = activate(result, then);
     if (n_left < LANES)
@@ -122,7 +134,7 @@ static void multiply_tile(const Linear *layer, int64_t block, Rounded read, int6
     int64_t apart = LANES * layer->n_in, step = LANES * GROUP;
     sum_products(rows, layer->n_in, weights, apart, step, n_before, sums);
     EACH_SUM
-        _mm_prefetch(to + (first + row) * stride + (block + i) * LANES, _MM_HINT_T0);
+        _mm_prefetch(place_of(to, first + row, (block + i) * LANES, stride, then), _MM_HINT_T0);
     sum_products(rows + n_before * GROUP, layer->n_in, weights + n_before * step, apart, step,
                  n_groups - n_before, sums);
     EACH_SUM
@@ -138,7 +150,8 @@ static void multiply_panel(const Linear *layer, Rounded read, int64_t n_rows, fl
         for (int64_t row = 0; row < n_tiled; row += ROWS)
             multiply_tile(layer, block, read, row, to, stride, then);
     for (int64_t block = 0; block < n_side; block++)
-        multiply_block(layer, block, rest, n_rows - n_tiled, to + n_tiled * stride, stride, then);
+        multiply_block(layer, block, rest, n_rows - n_tiled, place_of(to, n_tiled, 0, stride, then), stride,
+                       then);
     for (int64_t block = n_side; block < n_blocks(layer); block++)
         multiply_block(layer, block, read, n_rows, to, stride, then);
 }
@@ -150,21 +163,21 @@ static int64_t rows_of_panel(int64_t n_rows, int32_t n_threads) {
     return (n_even + ROWS - 1) / ROWS * ROWS;
 }
 
-/* Outputs [N, out] of N rows of states, so far apart, activated unless `then` is STORE. `scratch` has
- * N * (in + 8) bytes.
+/* Outputs [N, out] of N rows of states, so far apart, activated unless `then` is STORE or TO_HEADS. `scratch`
+ * has N * (in + 8) bytes.
  *
  * Few rows wait for weights, which are read once for all of them; of many, a few at a time stay in the cache.
  */
 void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, int64_t stride, float *to,
                      int64_t then, char *scratch, int32_t n_threads) {
     Rounded all_rows = {(uint8_t *)(scratch + 8 * n_rows), (float *)scratch, (int32_t *)scratch + n_rows};
-    int64_t panel = rows_of_panel(n_rows, n_threads);
+    int64_t panel = rows_of_panel(n_rows, n_threads), apart = then == TO_HEADS ? n_rows * HEAD : layer->n_out;
 #pragma omp parallel num_threads(n_threads)
     if (n_rows <= PANEL) {
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < n_rows; row++)
             round_row(states + row * stride, layer->n_in, all_rows, row);
-        EACH_BLOCK (layer) multiply_block(layer, block, all_rows, n_rows, to, layer->n_out, then);
+        EACH_BLOCK (layer) multiply_block(layer, block, all_rows, n_rows, to, apart, then);
     } else {
 #pragma omp for schedule(dynamic)
         for (int64_t first = 0; first < n_rows; first += panel) {
@@ -173,7 +186,7 @@ void tympan_multiply(const Linear *layer, int64_t n_rows, const float *states, i
                             all_rows.zeros + first};
             for (int64_t row = 0; row < n_here; row++)
                 round_row(states + (first + row) * stride, layer->n_in, read, row);
-            multiply_panel(layer, read, n_here, to + first * layer->n_out, layer->n_out, then);
+            multiply_panel(layer, read, n_here, place_of(to, first, 0, apart, then), apart, then);
         }
     }
 }

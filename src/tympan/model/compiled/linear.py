@@ -13,7 +13,9 @@ from tympan.model.compiled.library import address, compiled, functions
 _GROUP = 4
 INPUTS_AT_ONCE = 16
 """Inputs of a layer come in multiples of so many."""
-_STORE = -1
+_STORE, _TO_HEADS = -1, -3
+HEAD_WIDTH = 64
+"""Channels of the heads of which `multiply_to_heads` knows: of those of every Whisper."""
 
 ACTIVATION_CODES = {"gelu": 0, "gelu_new": 1, "relu": 2, "silu": 3}
 """Of `linear.h`, by the name that `config.json` uses."""
@@ -86,18 +88,31 @@ class CompiledWeights:
         """Float32 [..., in] -> float32 [..., out], behind the `activation` that is named, if any."""
         rows = as_rows(states.float())
         result = torch.empty(len(rows), self.shape[0])
+        self._multiply(rows, result, _STORE if activation is None else ACTIVATION_CODES[activation])
+        return result.view(*states.shape[:-1], self.shape[0])
+
+    def multiply_to_heads(self, states: Tensor) -> Tensor:
+        """Float32 [B, S, in] -> bfloat16 [B, out / 64, S, 64]; the number of outputs is a multiple of 64."""
+        n_windows, n_positions, _ = states.shape
+        result = torch.empty(
+            n_windows, self.shape[0] // HEAD_WIDTH, n_positions, HEAD_WIDTH, dtype=torch.bfloat16
+        )
+        for window, to in zip(states.float(), result, strict=True):
+            self._multiply(as_rows(window), to, _TO_HEADS)
+        return result
+
+    def _multiply(self, rows: Tensor, to: Tensor, then: int) -> None:
         memory = torch.empty(len(rows) * (self.shape[1] + 8), dtype=torch.uint8)
         self._functions.tympan_multiply(
             ctypes.byref(self.layout),
             ctypes.c_int64(len(rows)),
             address(rows),
             ctypes.c_int64(rows.stride(0)),
-            address(result),
-            ctypes.c_int64(_STORE if activation is None else ACTIVATION_CODES[activation]),
+            address(to),
+            ctypes.c_int64(then),
             address(memory),
             ctypes.c_int32(torch.get_num_threads()),
         )
-        return result.view(*states.shape[:-1], self.shape[0])
 
     def unpack(self) -> tuple[Tensor, Tensor, Tensor]:
         """What it was made from."""

@@ -61,6 +61,12 @@ static inline void store_halves(uint16_t *to, Floats numbers) {
 static inline Floats of_narrow(const uint16_t *from) {
     return (Floats)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
 }
+static inline void store_narrow(uint16_t *to, Floats numbers) {
+    __m512i bits = _mm512_castps_si512(numbers), half = _mm512_set1_epi32(0x7fff);
+    bits = _mm512_add_epi32(bits, _mm512_add_epi32(half, _mm512_and_si512(_mm512_srli_epi32(bits, 16),
+                                                                          _mm512_set1_epi32(1))));
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+}
 /* The nearest whole numbers, `shift` more, as bytes from 0 to `most`. */
 static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift, int32_t most) {
     Ints whole = _mm512_add_epi32(_mm512_cvtps_epi32(numbers), _mm512_set1_epi32(shift));
@@ -199,6 +205,14 @@ static inline void store_halves(uint16_t *to, Floats numbers) {
 }
 static inline Floats of_narrow(const uint16_t *from) {
     return (Floats)_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)from)), 16);
+}
+static inline void store_narrow(uint16_t *to, Floats numbers) {
+    __m256i bits = _mm256_castps_si256(numbers), half = _mm256_set1_epi32(0x7fff);
+    bits = _mm256_add_epi32(bits, _mm256_add_epi32(half, _mm256_and_si256(_mm256_srli_epi32(bits, 16),
+                                                                          _mm256_set1_epi32(1))));
+    bits = _mm256_srli_epi32(bits, 16);
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    _mm_storeu_si128((__m128i *)to, words);
 }
 static inline void store_bytes(uint8_t *to, Floats numbers, int32_t shift, int32_t most) {
     Ints whole = _mm256_add_epi32(_mm256_cvtps_epi32(numbers), _mm256_set1_epi32(shift));
