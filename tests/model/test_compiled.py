@@ -18,7 +18,7 @@ from tympan.model.compiled.library import compiled, functions
 from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, feed_forward
 from tympan.model.compiled.logits import make_likeliest_exact
 from tympan.model.compiled.step import CompiledStep, can_be_compiled
-from tympan.model.precision import Precision
+from tympan.model.precision import Precision, choose_precision
 from tympan.model.quantized import FbgemmWeights
 from tympan.model.row_cache import RowCache
 from tympan.model.top_tokens import top_tokens
@@ -274,3 +274,10 @@ def test_the_model_takes_the_compiled_step_where_heads_suit_it():
 
 def test_pytorch_kernels_are_taken_for_inputs_that_fill_no_vector():
     assert isinstance(quantized._packed(*random_weights(9, 4)), FbgemmWeights)
+
+
+@needs_compiler
+def test_it_is_told_in_how_many_bits_the_audio_is_heard():
+    of_int8, of_floats = (choose_precision("auto", kind, torch.device("cpu")) for kind in ("auto", None))
+    assert "five bits" in of_int8.reason
+    assert "five bits" not in of_floats.reason

@@ -9,6 +9,8 @@ for a single query: there is nothing in it that is used twice.
 The keys of a head are cut into parts of some positions each. A sum of rows goes through its rows once for
 every few hundred numbers of their width: in whole rows that is here and there in memory, in parts one part
 after the other, in half the time.
+
+Compiled steps hold and hear the audio in another way: see `tympan.model.compiled.audio`.
 """
 
 from __future__ import annotations

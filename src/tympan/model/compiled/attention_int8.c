@@ -38,9 +38,9 @@
 #define FINEST 10                      /* bits of a fraction of an octave */
 
 /* A head's keys as bytes [S / SIDE, 64 / 4, SIDE, 4] and its values [64 / SIDE, S / 4, SIDE, 4], zeros behind
- * the last position; where the scores of a key start, since the zero of queries is a byte like others, and far
- * below where there is none; bits that are set where the shares of positions lie; what a step between two
- * numbers means; the length of the longest key, in steps; and the values' means. */
+ * the last position; bits that are set where the shares of positions lie; where the scores of a key start,
+ * since the zero of queries is a byte like others, and far below where there is no key; what a step between
+ * two numbers means; the length of the longest key, in steps; and the values' means. */
 typedef struct {
     int8_t *keys, *values;
     uint8_t *is_there;
@@ -154,8 +154,8 @@ static void score(const uint8_t *asked, const int8_t *keys, const int32_t *start
         sums[row][i] = load_ints(starts + i * LANES);
     sum_products(asked, WIDTH, keys, LANES * GROUP, SIDE * GROUP, GROUPS, sums);
     EACH_ROW for (int i = 0; i < VECTORS; i += 2)
-        store_ints(scores + row * SCORES + i * LANES, as_shorts(halved(sums[row][i], halvings[row]),
-                                                                halved(sums[row][i + 1], halvings[row])));
+        store_ints(scores + row * SCORES + i * LANES,
+                   as_shorts(halved(sums[row][i], halvings[row]), halved(sums[row][i + 1], halvings[row])));
 }
 
 /* What some queries hear of `n_keys` positions in SIDE channels, by its weight added to what they have heard.
@@ -176,9 +176,10 @@ static void hear(const uint8_t *shares, const int8_t *values, int64_t n_keys, co
  * itself, in steps of which the largest byte has as many. */
 static inline Ints powers_below(Ints falls, int32_t bits) {
     enum { ONE = MOST_LEVELS * (1 << 15) / (MOST_LEVELS + 1) };
-    Ints rest = left_shorts(falls, 15 - bits) & all_shorts(INT16_MAX); /* Remez's series, from 0 to 1 */
-    Ints series = add_shorts(shares_of_shorts(rest, all_shorts(ONE * 0.16859486f)), all_shorts(ONE * -0.666008f));
-    series = add_shorts(shares_of_shorts(rest, series), all_shorts(ONE * 0.99827543f));
+    Ints rest = left_shorts(falls, 15 - bits) & all_shorts(INT16_MAX);
+    Ints series = shares_of_shorts(rest, all_shorts(ONE * 0.16859486f)); /* Remez's, from 0 to 1 */
+    series = shares_of_shorts(rest, add_shorts(series, all_shorts(ONE * -0.666008f)));
+    series = add_shorts(series, all_shorts(ONE * 0.99827543f));
     return shares_of_shorts(halved_shorts(series, right_shorts(falls, bits)), all_shorts(MOST_LEVELS + 1));
 }
 
@@ -275,9 +276,7 @@ static void attend_block(const float *queries, int64_t query_stride, int64_t n_h
     }
 }
 
-static int64_t bytes_of_head(int64_t n_keys) {
-    return padded(n_keys) * (2 * WIDTH + 5) + 4 * 3 * WIDTH;
-}
+static int64_t bytes_of_head(int64_t n_keys) { return padded(n_keys) * (2 * WIDTH + 5) + 4 * 3 * WIDTH; }
 
 /* Where the head that begins there lies. */
 static Packed packed_head(char *memory, int64_t n_all) {

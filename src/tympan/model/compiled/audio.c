@@ -1,7 +1,7 @@
 /* The audio's keys and values in five bits, and attention to them of a few queries, in products of bytes.
  *
- * Shapes: B windows, H heads of K channels, a multiple of 16, S positions in parts of PART. The numbers that a
- * channel has in a part are rounded to 31 even steps between the least and the largest of them.
+ * Shapes: B windows, H heads of K channels, a multiple of 16, S positions in parts of PART. The numbers that
+ * a channel has in a part are rounded to 31 even steps between the least and the largest of them.
  *
  * Queries, times the steps of the keys, and shares are whole numbers of two digits, each of which is
  * multiplied by the bytes for itself: what is rounded is then the audio alone.
@@ -18,12 +18,12 @@
 #include "vectors.h"
 
 #define QUERIES_AT_ONCE BY_REGISTERS(5, 3)
-#define ACROSS 2               /* vectors side by side */
-#define SIDE (ACROSS * LANES)  /* positions of keys, or channels of values, side by side */
-#define TOGETHER 16            /* channels of keys, or positions of values, in eight vectors */
+#define ACROSS 2                 /* vectors side by side */
+#define SIDE (ACROSS * LANES)    /* positions of keys, or channels of values, side by side */
+#define TOGETHER 16              /* channels of keys, or positions of values, in eight vectors */
 #define FIVE (5 * LANES * GROUP) /* bytes that eight vectors take */
-#define AHEAD 6144             /* bytes: so far ahead of where it is read, audio is asked of memory */
-#define PART 128               /* positions */
+#define AHEAD 6144               /* bytes: so far ahead of where it is read, audio is asked of memory */
+#define PART 128                 /* positions */
 #define MOST 31.0f
 #define LEAST_STEP 6.2e-5f /* the least that float16 has with all of its bits */
 #define TINY 1e-30f
@@ -130,10 +130,11 @@ static void pack_keys(Source from, int64_t n_positions, int64_t n_channels, Head
             Ints eight[8];
             for (int64_t i = 0; i < SIDE; i++) {
                 for (int64_t j = 0; j < TOGETHER; j += LANES)
-                    store_lowest_bytes(row + j, as_steps(from, first + i, n_positions, channel + j, n_channels,
-                                                         to.least_keys, to.key_steps));
+                    store_lowest_bytes(row + j, as_steps(from, first + i, n_positions, channel + j,
+                                                         n_channels, to.least_keys, to.key_steps));
                 for (int64_t group = 0; group < TOGETHER / GROUP; group++)
-                    memcpy(bytes[group * ACROSS + i / LANES] + i % LANES * GROUP, row + group * GROUP, GROUP);
+                    memcpy(bytes[group * ACROSS + i / LANES] + i % LANES * GROUP, row + group * GROUP,
+                           GROUP);
             }
             EACH_OF_EIGHT eight[place] = load_ints(bytes[place]);
             put_eight(eight, to.keys + bytes_of(first * n_channels + channel * SIDE));
@@ -200,17 +201,19 @@ static Room room_at(char *memory, int64_t n_positions, int64_t n_channels) {
     return room;
 }
 
-/* Whole numbers of up to MOST_OF_TWO either way as two digits, the low one from half of -BASE to half of it. */
+/* Whole numbers of up to MOST_OF_TWO either way as two digits, the low one of up to half of BASE. */
 static inline void split(Floats whole, int8_t *high, int8_t *low) {
     Floats upper = nearest_whole(whole * (1.0f / BASE));
     store_signed_bytes(high, nearest_ints(upper));
     store_signed_bytes(low, nearest_ints(whole - upper * (float)BASE));
 }
 
-static inline Floats of_digits(const Ints sums[2]) { return of_ints(sums[0]) * (float)BASE + of_ints(sums[1]); }
+static inline Floats of_digits(const Ints sums[2]) {
+    return of_ints(sums[0]) * (float)BASE + of_ints(sums[1]);
+}
 
-/* A query, times the `factor` of scores and the steps of a part's keys, as digits; what a step of these means,
- * and the scores of the least keys. */
+/* A query, times the `factor` of scores and the steps of a part's keys, as digits; what a step of these
+ * means, and the score of the least keys. */
 static void ask(const float *query, float factor, const uint16_t *key_steps, const uint16_t *least_keys,
                 int64_t n_channels, int8_t *digits, float *step, float *start) {
     Floats most = all(TINY), scores = all(0.0f);
@@ -240,8 +243,9 @@ static inline __attribute__((always_inline)) void score(const uint8_t *keys, int
             EACH_OF_EIGHT {
                 Ints here = one_of_eight(five, place);
                 EACH_QUERY {
-                    const int8_t *digits = room->asked + (query * n + first / PART) * 2 * n_channels + channel +
-                                           place / ACROSS * GROUP;
+                    int64_t of_part = query * n + first / PART;
+                    const int8_t *digits =
+                        room->asked + of_part * 2 * n_channels + channel + place / ACROSS * GROUP;
                     Ints *sum = sums[query][place % ACROSS];
                     sum[0] = add_digit_products(sum[0], here, digits);
                     sum[1] = add_digit_products(sum[1], here, digits + n_channels);
@@ -308,10 +312,11 @@ static inline __attribute__((always_inline)) void hear_values(Head head, int64_t
                 float total = room->totals[query * n + first / PART];
                 of_all[query] += total;
                 EACH_ACROSS {
-                    int64_t of_channel = channel + i * LANES, of_part = first / PART * n_channels + of_channel;
-                    if (of_channel < n_channels)
-                        found[query][i] += of_digits(sums[query][i]) * of_halves(head.value_steps + of_part) +
-                                           total * of_halves(head.least_values + of_part);
+                    int64_t here = channel + i * LANES, of_part = first / PART * n_channels + here;
+                    if (here < n_channels)
+                        found[query][i] +=
+                            of_digits(sums[query][i]) * of_halves(head.value_steps + of_part) +
+                            total * of_halves(head.least_values + of_part);
                 }
             }
         }
@@ -330,8 +335,9 @@ static inline __attribute__((always_inline)) void hear_values(Head head, int64_t
 #define WITH_COUNT(n, call) \
     switch (n) { CASE(1, call) CASE(2, call) CASE(3, call) BY_REGISTERS(CASE(4, call) CASE(5, call), ) }
 
-void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads, int64_t n_channels,
-          const float *queries, int64_t n_queries, int64_t stride, float *heard, char *memory) {
+void hear(const Audio *audio, int64_t layer, int64_t window, int64_t head, int64_t n_heads,
+          int64_t n_channels, const float *queries, int64_t n_queries, int64_t stride, float *heard,
+          char *memory) {
     int64_t n_positions = audio->n_positions, n = n_parts(n_positions);
     int64_t start = (window * n_heads + head) * bytes_of_head(n_positions, n_channels);
     Head here = head_at((uint8_t *)audio->heads[layer] + start, n_positions, n_channels);

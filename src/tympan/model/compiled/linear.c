@@ -14,7 +14,7 @@
 #define PANEL 48       /* rows, at most, that stay in a cache while all weights pass by */
 #define HEAD 64        /* channels */
 #define APART 16       /* numbers between rows, so that they lie in other sets of a cache */
-#define SOON 24        /* groups before the end of products, when memory is asked for the place of their sums */
+#define SOON 24        /* groups before the end of products, when memory is asked where their sums go */
 
 void round_row(const float *states, int64_t width, Rounded to, int64_t row) {
     Floats least = all(0.0f), most = all(0.0f);
@@ -84,7 +84,7 @@ SUMS_FOR(8, BY_REGISTERS(2, 1))
 static void (*const sums_for[ROWS_AT_ONCE])(const int8_t *, const uint8_t *, int64_t, Ints *) = {
     sums_for_1, sums_for_2, sums_for_3, sums_for_4, sums_for_5, sums_for_6, sums_for_7, sums_for_8};
 
-/* Where the outputs of row `row` and those from `output` on go, if those of the first ones go to `to`: to rows
+/* Where a row's outputs from `output` on go, if those of the first row from the first on go to `to`: to rows
  * `stride` numbers apart, or TO_HEADS, as bfloat16 [out / HEAD, rows, HEAD], with heads so far apart. */
 static inline float *place_of(float *to, int64_t row, int64_t output, int64_t stride, int64_t then) {
     if (then != TO_HEADS) return to + row * stride + output;

@@ -3,8 +3,8 @@
  * nearly twice as long.
  *
  * Shapes: N rows that get T tokens each, D width, H heads of K = D / H channels, B windows with N / B rows
- * each. Whatever is read in vectors has a multiple of LANES numbers;
- * arrays are contiguous where no strides are given.
+ * each. Whatever is read in vectors has a multiple of LANES numbers; arrays are contiguous where no strides
+ * are given.
  */
 #include <math.h>
 #include <omp.h>

@@ -289,8 +289,9 @@ static inline int16_t largest_short(Ints numbers) {
     return largest_of_eight(
         _mm_max_epi16(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1)));
 }
-/* For want of shifts of each number by its own, products with powers of two from 2^14 down, doubled. Of such a
- * power a single byte is not zero; `times` say where in `powers` it and the other one lie, if not before it. */
+/* For want of shifts of each number by its own, products with powers of two from 2^14 down, doubled. Of such
+ * a power a single byte is not zero; `times` say where in `powers` it and the other one lie, if not before
+ * it. */
 static inline Ints halved_shorts(Ints numbers, Ints times) {
     const Ints powers = _mm256_broadcastsi128_si256(
         _mm_setr_epi8((char)128, 64, 32, 16, 8, 4, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0));
