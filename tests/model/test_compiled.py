@@ -205,7 +205,7 @@ def test_a_few_tokens_at_once_are_what_they_are_one_by_one(n_past, n_per_window)
 @pytest.mark.parametrize("n_positions", [1, 31, 130, 300])
 @pytest.mark.parametrize("n_per_window", [1, 2, 3, 4, 5, 8])
 def test_a_step_hears_audio_of_any_length(n_positions, n_per_window):
-    """Exactly, where five bits are enough for it, and nearly, where they are not."""
+    """Exactly, where six bits are enough for it, and nearly, where they are not."""
     architecture = Architecture.from_dict({**vars(ROUND_ARCHITECTURE), "max_source_positions": n_positions})
     model = small_whisper.random_whisper(architecture, INT8, seed=3, scale=0.3)
     generator = torch.Generator().manual_seed(n_positions)
@@ -224,11 +224,11 @@ def test_a_step_hears_audio_of_any_length(n_positions, n_per_window):
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_audio_takes_five_bits_a_number_and_what_says_where_they_lie(dtype):
+def test_audio_takes_six_bits_a_number_and_what_says_where_they_lie(dtype):
     heads = torch.randn(3, 1500, 2, 2, 64).to(dtype).permute(2, 0, 3, 1, 4)
     audio = CompiledAudio.of(([heads[0]], [heads[1]]))
     assert audio.n_windows == 3
-    n_bytes = 2 * 1504 * 64 * 5 // 8 + 12 * 64 * 4 * 2
+    n_bytes = 2 * 1504 * 64 * 6 // 8 + 12 * 64 * 4 * 2
     assert [layer.shape for layer in audio.heads] == [(3, 2, n_bytes)]
     assert audio.heads[0].numel() == 3 * compiled_bytes(1500, 2, 128)
     again = CompiledAudio.of(
@@ -238,13 +238,13 @@ def test_audio_takes_five_bits_a_number_and_what_says_where_they_lie(dtype):
 
 
 def on_grid(audio: CrossAttentionCache) -> CrossAttentionCache:
-    """`audio` as `CompiledAudio` holds it: 31 steps for what a channel has in 128 positions."""
+    """`audio` as `CompiledAudio` holds it: 63 steps for what a channel has in 128 positions."""
 
     def rounded(part: torch.Tensor) -> torch.Tensor:
         least, most = part.amin(2, keepdim=True), part.amax(2, keepdim=True)
-        step = ((most - least) / 31).clamp(min=6.2e-5).half().float()
+        step = ((most - least) / 63).clamp(min=6.2e-5).half().float()
         least = least.half().float()
-        return least + ((part - least) / step).round().clamp(0, 31) * step
+        return least + ((part - least) / step).round().clamp(0, 63) * step
 
     def on_it(heads: torch.Tensor) -> torch.Tensor:
         return torch.cat([rounded(part) for part in heads.float().split(128, 2)], 2)
@@ -279,5 +279,5 @@ def test_pytorch_kernels_are_taken_for_inputs_that_fill_no_vector():
 @needs_compiler
 def test_it_is_told_in_how_many_bits_the_audio_is_heard():
     of_int8, of_floats = (choose_precision("auto", kind, torch.device("cpu")) for kind in ("auto", None))
-    assert "five bits" in of_int8.reason
-    assert "five bits" not in of_floats.reason
+    assert "six bits" in of_int8.reason
+    assert "six bits" not in of_floats.reason

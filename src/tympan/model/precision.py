@@ -23,7 +23,7 @@ class Precision:
     encoder: of its weights and states.
     decoder: of its states, and of its weights unless `is_int8`.
     audio_cache: of the keys and values that the decoder reads at every step. Where that is int8, prompts of
-        more than a few tokens read them in bfloat16, and compiled steps five bits: see `CompiledAudio`.
+        more than a few tokens read them in bfloat16, and compiled steps six bits: see `CompiledAudio`.
     is_int8: whether the decoder's linear layers and the output projection are int8, a scale for each output.
     rounds_encoder: whether the encoder's linear layers are so too.
     """
@@ -86,7 +86,7 @@ def choose_precision(dtype: str, quantize: str | None, device: torch.device) -> 
     if is_int8:
         audio_cache = torch.int8
         if compiled().functions is not None:
-            reasons.append("compiled steps read five bits of what they hear")
+            reasons.append("compiled steps read six bits of what they hear")
     else:
         audio_cache = torch.bfloat16 if dtype == "auto" and cpu.has_bfloat16 else decoder
     rounds_encoder = may_round and _can_round(encoder)

@@ -1,7 +1,7 @@
-/* The audio's keys and values in five bits, and attention to them of a few queries, in products of bytes.
+/* The audio's keys and values in six bits, and attention to them of a few queries, in products of bytes.
  *
  * Shapes: B windows, H heads of K channels, a multiple of 16, S positions in parts of PART. The numbers that
- * a channel has in a part are rounded to 31 even steps between the least and the largest of them.
+ * a channel has in a part are rounded to 63 even steps between the least and the largest of them.
  *
  * Queries, times the steps of the keys, and shares are whole numbers of two digits, each of which is
  * multiplied by the bytes for itself: what is rounded is then the audio alone.
@@ -21,10 +21,10 @@
 #define ACROSS 2                 /* vectors side by side */
 #define SIDE (ACROSS * LANES)    /* positions of keys, or channels of values, side by side */
 #define TOGETHER 16              /* channels of keys, or positions of values, in eight vectors */
-#define FIVE (5 * LANES * GROUP) /* bytes that eight vectors take */
+#define SIX (6 * LANES * GROUP)  /* bytes that eight vectors take */
 #define AHEAD 6144               /* bytes: so far ahead of where it is read, audio is asked of memory */
 #define PART 128                 /* positions */
-#define MOST 31.0f
+#define MOST 63.0f
 #define LEAST_STEP 6.2e-5f /* the least that float16 has with all of its bits */
 #define TINY 1e-30f
 #define LINE 64
@@ -45,7 +45,7 @@ typedef struct {
 
 static int64_t filled(int64_t n) { return (n + SIDE - 1) / SIDE * SIDE; }
 static int64_t n_parts(int64_t n_positions) { return (n_positions + PART - 1) / PART; }
-static int64_t bytes_of(int64_t n_numbers) { return n_numbers / 8 * 5; }
+static int64_t bytes_of(int64_t n_numbers) { return n_numbers / 8 * 6; }
 
 static int64_t bytes_of_head(int64_t n_positions, int64_t n_channels) {
     int64_t n_bytes = bytes_of(filled(n_positions) * (n_channels + filled(n_channels)));
@@ -59,26 +59,27 @@ static Head head_at(uint8_t *memory, int64_t n_positions, int64_t n_channels) {
     return (Head){memory, values, steps, steps + n, steps + 2 * n, steps + 3 * n};
 }
 
-/* Eight vectors of bytes of five bits as five: pairs of the lower four bits, and the highest ones. */
+/* Eight vectors of bytes of six bits as six: in the two bits that are left in three lies a fourth one. */
 static inline void put_eight(const Ints eight[8], uint8_t *to) {
-    Ints low = all_ints(0x0f0f0f0f), one = all_ints(0x01010101), highest = no_ints();
-    EACH_OF_EIGHT highest |= ((eight[place] >> 4) & one) << place;
-    for (int i = 0; i < 4; i++)
-        store_ints(to + i * LANES * GROUP, (eight[i] & low) | (eight[i + 4] & low) << 4);
-    store_ints(to + 4 * LANES * GROUP, highest);
-}
-
-static inline void load_five(const uint8_t *from, Ints five[5]) {
-    _Pragma("GCC unroll 5") for (int i = 0; i < 5; i++) {
-        _mm_prefetch(from + i * LANES * GROUP + AHEAD, _MM_HINT_T0);
-        five[i] = load_ints(from + i * LANES * GROUP);
+    Ints two = all_ints(0x03030303);
+    for (int i = 0; i < 6; i++) {
+        Ints own = eight[i / 3 * 4 + i % 3], fourth = eight[i / 3 * 4 + 3];
+        store_ints(to + i * LANES * GROUP, own | ((fourth >> 2 * (i % 3)) & two) << 6);
     }
 }
 
-static inline __attribute__((always_inline)) Ints one_of_eight(const Ints five[5], int place) {
-    Ints lower = place < 4 ? five[place] : five[place - 4] >> 4;
-    Ints highest = place < 4 ? five[4] << (4 - place) : five[4] >> (place - 4);
-    return (lower & all_ints(0x0f0f0f0f)) | (highest & all_ints(0x10101010));
+static inline void load_six(const uint8_t *from, Ints six[6]) {
+    _Pragma("GCC unroll 6") for (int i = 0; i < 6; i++) {
+        _mm_prefetch(from + i * LANES * GROUP + AHEAD, _MM_HINT_T0);
+        six[i] = load_ints(from + i * LANES * GROUP);
+    }
+}
+
+static inline __attribute__((always_inline)) Ints one_of_eight(const Ints six[6], int place) {
+    const Ints *three = six + place / 4 * 3;
+    if (place % 4 < 3) return three[place % 4] & all_ints(0x3f3f3f3f);
+    return ((three[0] >> 6) & all_ints(0x03030303)) | ((three[1] >> 4) & all_ints(0x0c0c0c0c)) |
+           ((three[2] >> 2) & all_ints(0x30303030));
 }
 
 /* A head's numbers, float32 or bfloat16. */
@@ -237,11 +238,11 @@ static inline __attribute__((always_inline)) void score(const uint8_t *keys, int
     for (int64_t first = 0; first < n_filled; first += SIDE) {
         Ints sums[QUERIES_AT_ONCE][ACROSS][2];
         EACH_QUERY EACH_ACROSS sums[query][i][0] = sums[query][i][1] = no_ints();
-        for (int64_t channel = 0; channel < n_channels; channel += TOGETHER, keys += FIVE) {
-            Ints five[5];
-            load_five(keys, five);
+        for (int64_t channel = 0; channel < n_channels; channel += TOGETHER, keys += SIX) {
+            Ints six[6];
+            load_six(keys, six);
             EACH_OF_EIGHT {
-                Ints here = one_of_eight(five, place);
+                Ints here = one_of_eight(six, place);
                 EACH_QUERY {
                     int64_t of_part = query * n + first / PART;
                     const int8_t *digits =
@@ -294,11 +295,11 @@ static inline __attribute__((always_inline)) void hear_values(Head head, int64_t
             int64_t end = first + PART < n_filled ? first + PART : n_filled;
             Ints sums[QUERIES_AT_ONCE][ACROSS][2];
             EACH_QUERY EACH_ACROSS sums[query][i][0] = sums[query][i][1] = no_ints();
-            for (int64_t position = first; position < end; position += TOGETHER, values += FIVE) {
-                Ints five[5];
-                load_five(values, five);
+            for (int64_t position = first; position < end; position += TOGETHER, values += SIX) {
+                Ints six[6];
+                load_six(values, six);
                 EACH_OF_EIGHT {
-                    Ints here = one_of_eight(five, place);
+                    Ints here = one_of_eight(six, place);
                     EACH_QUERY {
                         const int8_t *digits =
                             room->shares + 2 * query * n_filled + position + place / ACROSS * GROUP;

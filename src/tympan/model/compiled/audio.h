@@ -1,4 +1,4 @@
-/* The audio's keys and values, rounded to five bits, as a step hears them. */
+/* The audio's keys and values, rounded to six bits, as a step hears them. */
 #ifndef TYMPAN_AUDIO_H
 #define TYMPAN_AUDIO_H
 

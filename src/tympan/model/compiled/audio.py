@@ -1,4 +1,4 @@
-"""The audio's keys and values in five bits, as the compiled step hears them."""
+"""The audio's keys and values in six bits, as the compiled step hears them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPES = (torch.float32, torch.bfloat16)
 
 @dataclass(frozen=True)
 class CompiledAudio:
-    """Keys and values of B windows for every layer: 31 steps for what a channel has in 128 positions.
+    """Keys and values of B windows for every layer: 63 steps for what a channel has in 128 positions.
 
     heads: uint8 [B, H, bytes of a head] per layer; see `audio.c`.
     n_positions: S, of every window.
