@@ -21,7 +21,7 @@ from tympan.model.cache import (
     SelfAttentionCache,
     TextCache,
 )
-from tympan.model.compiled.audio import CompiledAudio, compiled_bytes, fills_vectors
+from tympan.model.compiled.audio import CompiledAudio, compiled_bytes
 from tympan.model.compiled.step import TEXT_DTYPE, CompiledStep, can_be_compiled
 from tympan.model.graphed_step import CudaGraphs, GraphedStep, MakeRecord
 from tympan.model.int8_encoder import Int8RowsLinear
@@ -79,7 +79,7 @@ class TextDecoder(nn.Module):
 
     @property
     def is_compiled(self) -> bool:
-        """Whether steps are computed by compiled C: see `tympan.model.compiled`."""
+        """Whether steps are computed by compiled C, which keeps text and audio in its own way."""
         return can_be_compiled(self)
 
     def decode(
@@ -171,7 +171,7 @@ class TextDecoder(nn.Module):
 
     def for_steps(self, *heard: CrossAttentionCache) -> AudioCache:
         """What steps read of all the windows `heard`, which may outlive the steps, and so do not keep it."""
-        if self.rounds_audio and self._takes_compiled_steps:
+        if self.is_compiled:
             return CompiledAudio.of(*(audio.buffers for audio in heard))
         audio = CrossAttentionCache.join(heard)
         return RoundedAudio.of(*audio.buffers) if self.rounds_audio else audio
@@ -185,7 +185,7 @@ class TextDecoder(nn.Module):
         if not self.rounds_audio:
             dtype = self.audio_cache_dtype or self.layer_norm.weight.dtype
             n_bytes = 2 * width * architecture.max_source_positions * dtype.itemsize
-        elif self._takes_compiled_steps:
+        elif self.is_compiled:
             n_bytes = compiled_bytes(*shape)
         else:
             n_bytes = rounded_bytes(*shape)
@@ -198,7 +198,7 @@ class TextDecoder(nn.Module):
         n_heads = architecture.decoder_attention_heads
         room = architecture.max_target_positions if capacity is None else capacity
         shape = (n_rows, n_heads, room, architecture.d_model // n_heads)
-        dtype = TEXT_DTYPE if self._takes_compiled_steps else weight.dtype
+        dtype = TEXT_DTYPE if self.is_compiled else weight.dtype
         return SelfAttentionCache.allocate(
             architecture.decoder_layers, shape, dtype=dtype, device=weight.device
         )
@@ -209,13 +209,6 @@ class TextDecoder(nn.Module):
         Text is then written to a `SelfAttentionCache`, without padding, and nothing of it is kept.
         """
         return isinstance(audio, CompiledAudio) and n_tokens <= _MOST_AT_ONCE
-
-    @property
-    def _takes_compiled_steps(self) -> bool:
-        """Whether all steps are computed by compiled C, which reads the text and the audio in its own way."""
-        architecture = self.architecture
-        head_width = architecture.d_model // architecture.decoder_attention_heads
-        return self.takes_lean_steps and self.is_compiled and fills_vectors(head_width)
 
     def _step_of(self, text: PositionedCache, audio: AudioCache) -> Step:
         """What computes a step that reads caches such as these."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tympan.model.cache import AudioCache, CrossAttentionCache, PositionedCache
-from tympan.model.compiled.audio import CompiledAudio
+from tympan.model.compiled.audio import CompiledAudio, fills_vectors
 from tympan.model.compiled.library import address, functions
 from tympan.model.compiled.linear import ACTIVATION_CODES, CompiledWeights, LinearLayout, NormLayout
 from tympan.model.quantized import Int8Linear, Int8SparingLinear
@@ -102,16 +102,11 @@ class CompiledStep:
         keys = text.buffers[0][0]
         _, _, n_columns, n_channels = keys.shape
         lies_evenly = keys.stride()[1:] == (n_columns * n_channels, n_channels, 1)
-        return keys.dtype == TEXT_DTYPE and lies_evenly and CompiledStep.can_hear(audio)
-
-    @staticmethod
-    def can_hear(audio: AudioCache) -> bool:
-        """The same of the audio's buffers."""
-        if isinstance(audio, CompiledAudio):
-            return True
-        return isinstance(audio, CrossAttentionCache) and all(
-            CompiledAudio.can_hold(layers[0]) for layers in audio.buffers
+        can_hear = isinstance(audio, CompiledAudio) or (
+            isinstance(audio, CrossAttentionCache)
+            and all(CompiledAudio.can_hold(layers[0]) for layers in audio.buffers)
         )
+        return keys.dtype == TEXT_DTYPE and lies_evenly and can_hear
 
     def __call__(
         self,
@@ -185,7 +180,7 @@ class CompiledStep:
 
 
 def can_be_compiled(decoder: Any) -> bool:  # noqa: ANN401  (TextDecoder, which imports this)
-    """Whether all linear layers of `decoder` are compiled, and its steps read rounded audio."""
+    """Whether all linear layers of `decoder` are compiled, steps round the audio, and heads fill vectors."""
 
     def is_compiled(linear: nn.Module | None) -> bool:
         return isinstance(linear, Int8Linear) and isinstance(linear.weights, CompiledWeights)
@@ -193,6 +188,7 @@ def can_be_compiled(decoder: Any) -> bool:  # noqa: ANN401  (TextDecoder, which 
     return bool(decoder.rounds_audio) and all(
         isinstance(layer.fc2, Int8SparingLinear)
         and layer.activation_name in ACTIVATION_CODES
+        and fills_vectors(layer.fc1.in_features // layer.self_attn.n_heads)
         and all(map(is_compiled, _linear_layers(layer)))
         for layer in decoder.layers
     )

@@ -30,9 +30,6 @@ static inline Floats load_first(const float *from, int64_t n) {
 static inline void store_first(float *to, Floats numbers, int64_t n) {
     _mm512_mask_storeu_ps(to, (__mmask16)((1 << n) - 1), numbers);
 }
-static inline void store_last(float *to, Floats numbers, int64_t n) {
-    _mm512_mask_storeu_ps(to, (__mmask16)(0xffff << (LANES - n)), numbers);
-}
 static inline float sum(Floats numbers) { return _mm512_reduce_add_ps(numbers); }
 static inline float largest(Floats numbers) { return _mm512_reduce_max_ps(numbers); }
 static inline float smallest(Floats numbers) { return _mm512_reduce_min_ps(numbers); }
@@ -48,9 +45,6 @@ static inline Floats where_negative(Floats numbers, Floats then, Floats otherwis
     return _mm512_mask_blend_ps(_mm512_cmplt_ps_mask(numbers, _mm512_setzero_ps()), otherwise, then);
 }
 
-static inline Floats of_bytes(const uint8_t *from) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)from)));
-}
 static inline Floats of_halves(const uint16_t *from) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
 }
@@ -98,7 +92,6 @@ static inline Ints add_digit_products(Ints sums, Ints bytes, const int8_t *digit
 
 static inline Ints all_ints(int32_t number) { return _mm512_set1_epi32(number); }
 static inline void store_ints(void *to, Ints numbers) { _mm512_storeu_si512(to, numbers); }
-static inline Ints larger_ints(Ints one, Ints other) { return _mm512_max_epi32(one, other); }
 static inline Ints nearest_ints(Floats numbers) { return _mm512_cvtps_epi32(numbers); }
 static inline int32_t sum_ints(Ints numbers) { return _mm512_reduce_add_epi32(numbers); }
 /* Numbers from -128 to 127. */
@@ -166,9 +159,6 @@ static inline Floats load_first(const float *from, int64_t n) {
 static inline void store_first(float *to, Floats numbers, int64_t n) {
     _mm256_maskstore_ps(to, first_lanes(n), numbers);
 }
-static inline void store_last(float *to, Floats numbers, int64_t n) {
-    _mm256_maskstore_ps(to, _mm256_xor_si256(first_lanes(LANES - n), _mm256_set1_epi32(-1)), numbers);
-}
 static inline float sum(Floats numbers) {
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(numbers), _mm256_extractf128_ps(numbers, 1));
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -194,9 +184,6 @@ static inline Floats where_negative(Floats numbers, Floats then, Floats otherwis
     return _mm256_blendv_ps(otherwise, then, numbers);
 }
 
-static inline Floats of_bytes(const uint8_t *from) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)from)));
-}
 static inline Floats of_halves(const uint16_t *from) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 }
@@ -252,7 +239,6 @@ static inline Ints add_digit_products(Ints sums, Ints bytes, const int8_t *digit
 
 static inline Ints all_ints(int32_t number) { return _mm256_set1_epi32(number); }
 static inline void store_ints(void *to, Ints numbers) { _mm256_storeu_si256((__m256i *)to, numbers); }
-static inline Ints larger_ints(Ints one, Ints other) { return _mm256_max_epi32(one, other); }
 static inline Ints nearest_ints(Floats numbers) { return _mm256_cvtps_epi32(numbers); }
 static inline int32_t sum_ints(Ints numbers) {
     __m128i four = _mm_add_epi32(_mm256_castsi256_si128(numbers), _mm256_extracti128_si256(numbers, 1));
